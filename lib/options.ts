@@ -1,0 +1,232 @@
+import { argumentError, describe, LogError, optionError } from './errors.js'
+import { COMMIT_FRAME_BYTES, FOOTER_FRAME_BYTES, KEY_BYTES_LIMIT, RECORD_BYTES_LIMIT, SEGMENT_HEADER_BYTES } from './format/constants.js'
+
+const KiB = 1024
+const MiB = 1024 * KiB
+
+export type Durability = 'fsync' | 'flush' | 'none'
+export type CodecName = 'bytes' | 'json'
+export type ChunkForm = 'json' | 'ndjson' | 'raw'
+export type RecoveryPolicy = 'tail' | 'strict'
+
+/** Options of `Log.open`. Codec, limits and chunking are properties of the log: given when it is created, adopted (or checked) afterwards. */
+export interface LogOptions {
+  /** When an append counts as committed: `fsync` (default) after fdatasync, `flush` after the write, `none` like `flush` but resolved at acceptance. */
+  durability?: Durability
+  /** `bytes` (default): values are Uint8Array. `json`: any JSON value; a Uint8Array is ready JSON text. */
+  codec?: CodecName
+  /** Size at which a segment is closed and the next begins. Default 64 MiB, at least 1 KiB. Takes effect with the next segment. */
+  segmentBytes?: number
+  /** Payload bytes after which a chunk closes. Default 10 MiB. Takes effect with the next segment. */
+  chunkBytes?: number
+  /** Form of sealed chunks; `false`: none. Default: `json` for codec json, `raw` for codec bytes. */
+  seal?: ChunkForm | false
+  /** Largest record (value and key bytes). Default 16 MiB. */
+  maxRecordBytes?: number
+  /** Largest batch (sum of values and keys). Default 16 MiB. */
+  maxBatchBytes?: number
+  /** Distance of entries in the sparse offset index. Default 4096. */
+  indexIntervalBytes?: number
+  /** Longest time that `flush` and `none` leave written records unsynced, in ms. Default 1000. */
+  syncIntervalMs?: number
+  /** Idle time after which an empty commit frame marks the end as durable and the files are let go, in ms. Default 1000. */
+  idleMarkMs?: number
+  /** `tail` (default): a torn tail is cut, rot refuses. `strict`: any damage refuses, closed segments are verified too. */
+  recovery?: RecoveryPolicy
+  /** `auto` (default): the addon, or with one warning the pure-JavaScript twin. */
+  backend?: 'auto' | 'native' | 'js'
+  /** Create the directory and the log when there is none. Default true. */
+  create?: boolean
+  /** `os` (default): lock of the operating system. `pid`: the owner record alone decides; for the js backend where the system offers no lock. */
+  lock?: 'os' | 'pid'
+}
+
+export interface ReaderOptions {
+  backend?: 'auto' | 'native' | 'js'
+  /** Fallback polling of COMMITTED while something follows, in ms. Default 250. */
+  pollIntervalMs?: number
+}
+
+/** Budgets of this thread of JavaScript, shared by all its logs. */
+export interface EnvironmentOptions {
+  /** Threads that write `flush` and `none` logs. Default 2. */
+  writeThreads?: number
+  /** Threads that write and sync `fsync` logs and run background syncs. Default 4. */
+  syncThreads?: number
+  /** Threads that read. Default 4. */
+  readerThreads?: number
+  /** Most bytes that may wait to be written, over all logs. Default 64 MiB; `writableNeedDrain` turns true at a quarter of it. */
+  queueBytes?: number
+  /** Most segment files held open for reading and writing. Default 512. */
+  maxOpenFiles?: number
+}
+
+/** Settings that are stored in MANIFEST. */
+export interface LogSettings {
+  readonly codec: CodecName
+  readonly maxRecordBytes: number
+  readonly maxBatchBytes: number
+  readonly chunkBytes: number
+  readonly form: ChunkForm | 'none'
+}
+
+/** Options of this opening of the log, not stored. */
+export interface SessionOptions {
+  readonly durability: Durability
+  readonly segmentBytes: number
+  readonly indexIntervalBytes: number
+  readonly syncIntervalMs: number
+  readonly idleMarkMs: number
+  readonly recovery: RecoveryPolicy
+  readonly backend: 'auto' | 'native' | 'js'
+  readonly create: boolean
+  readonly lock: 'os' | 'pid'
+}
+
+export const DEFAULT_ENVIRONMENT: Readonly<Required<EnvironmentOptions>> = {
+  writeThreads: 2,
+  syncThreads: 4,
+  readerThreads: 4,
+  queueBytes: 64 * MiB,
+  maxOpenFiles: 512,
+}
+
+const LOG_OPTION_NAMES: ReadonlySet<string> = new Set<keyof LogOptions>([
+  'durability',
+  'codec',
+  'segmentBytes',
+  'chunkBytes',
+  'seal',
+  'maxRecordBytes',
+  'maxBatchBytes',
+  'indexIntervalBytes',
+  'syncIntervalMs',
+  'idleMarkMs',
+  'recovery',
+  'backend',
+  'create',
+  'lock',
+])
+const READER_OPTION_NAMES: ReadonlySet<string> = new Set<keyof ReaderOptions>(['backend', 'pollIntervalMs'])
+
+export function checkDirectory(directory: unknown): asserts directory is string {
+  if (typeof directory !== 'string' || directory === '' || directory.includes('\0')) throw argumentError('directory', directory, 'a path')
+}
+
+export function resolveSession(options: LogOptions): SessionOptions {
+  checkNames(options, LOG_OPTION_NAMES, 'Log.open')
+  return {
+    durability: oneOf(options.durability, 'durability', ['fsync', 'flush', 'none'], 'fsync'),
+    segmentBytes: integer(options.segmentBytes, 'segmentBytes', KiB, 32 * 1024 * MiB, 64 * MiB),
+    indexIntervalBytes: integer(options.indexIntervalBytes, 'indexIntervalBytes', 64, 64 * MiB, 4096),
+    syncIntervalMs: integer(options.syncIntervalMs, 'syncIntervalMs', 1, 3_600_000, 1000),
+    idleMarkMs: integer(options.idleMarkMs, 'idleMarkMs', 1, 3_600_000, 1000),
+    recovery: oneOf(options.recovery, 'recovery', ['tail', 'strict'], 'tail'),
+    backend: oneOf(options.backend, 'backend', ['auto', 'native', 'js'], 'auto'),
+    create: boolean(options.create, 'create', true),
+    lock: oneOf(options.lock, 'lock', ['os', 'pid'], 'os'),
+  }
+}
+
+/** Settings for a log that is created now. */
+export function newSettings(options: LogOptions, session: SessionOptions): LogSettings {
+  const codec = oneOf(options.codec, 'codec', ['bytes', 'json'], 'bytes')
+  const largest = largestBatch(session.segmentBytes)
+  const maxBatchBytes = integer(options.maxBatchBytes, 'maxBatchBytes', 1, RECORD_BYTES_LIMIT, Math.min(16 * MiB, largest))
+  const maxRecordBytes = integer(options.maxRecordBytes, 'maxRecordBytes', 1, RECORD_BYTES_LIMIT, Math.min(16 * MiB, maxBatchBytes))
+  const form = options.seal === false ? 'none' : oneOf(options.seal, 'seal', ['json', 'ndjson', 'raw'], codec === 'json' ? 'json' : 'raw')
+  if (form !== 'none' && form !== 'raw' && codec !== 'json') throw optionError('seal', options.seal, `'raw' or false for codec bytes`)
+  return checkLimits({ codec, maxRecordBytes, maxBatchBytes, chunkBytes: integer(options.chunkBytes, 'chunkBytes', 1, 2 ** 31, 10 * MiB), form }, session)
+}
+
+/** Stored settings with what this opening changes; a different codec is refused. */
+export function adoptSettings(stored: LogSettings, options: LogOptions, session: SessionOptions): LogSettings {
+  if (options.codec !== undefined && oneOf(options.codec, 'codec', ['bytes', 'json'], 'bytes') !== stored.codec) {
+    throw new LogError('ERR_SEALOG_CODEC_MISMATCH', `the log has codec ${stored.codec}, not ${options.codec}`, { field: 'codec', value: options.codec })
+  }
+  const maxBatchBytes = integer(
+    options.maxBatchBytes,
+    'maxBatchBytes',
+    1,
+    RECORD_BYTES_LIMIT,
+    Math.min(stored.maxBatchBytes, largestBatch(session.segmentBytes)),
+  )
+  return checkLimits(
+    {
+      codec: stored.codec,
+      maxBatchBytes,
+      maxRecordBytes: integer(options.maxRecordBytes, 'maxRecordBytes', 1, RECORD_BYTES_LIMIT, Math.min(stored.maxRecordBytes, maxBatchBytes)),
+      chunkBytes: integer(options.chunkBytes, 'chunkBytes', 1, 2 ** 31, stored.chunkBytes),
+      form: options.seal === undefined ? stored.form : options.seal === false ? 'none' : oneOf(options.seal, 'seal', ['json', 'ndjson', 'raw'], 'raw'),
+    },
+    session,
+  )
+}
+
+function checkLimits(settings: LogSettings, session: SessionOptions): LogSettings {
+  if (settings.maxRecordBytes > settings.maxBatchBytes)
+    throw optionError('maxRecordBytes', settings.maxRecordBytes, `at most maxBatchBytes (${settings.maxBatchBytes})`)
+  if (settings.maxBatchBytes > session.segmentBytes)
+    throw optionError('maxBatchBytes', settings.maxBatchBytes, `at most segmentBytes (${session.segmentBytes})`)
+  return settings
+}
+
+/** Frame bytes that a batch may have so that it fits an empty segment beside header, commit frame and footer. */
+export function batchFrameLimit(segmentBytes: number): number {
+  return segmentBytes - SEGMENT_HEADER_BYTES - COMMIT_FRAME_BYTES - FOOTER_FRAME_BYTES
+}
+
+function largestBatch(segmentBytes: number): number {
+  return Math.max(1, batchFrameLimit(segmentBytes) - 32)
+}
+
+export function resolveReader(options: ReaderOptions): Required<ReaderOptions> {
+  checkNames(options, READER_OPTION_NAMES, 'Log.openReader')
+  return {
+    backend: oneOf(options.backend, 'backend', ['auto', 'native', 'js'], 'auto'),
+    pollIntervalMs: integer(options.pollIntervalMs, 'pollIntervalMs', 1, 3_600_000, 250),
+  }
+}
+
+export function resolveEnvironment(options: EnvironmentOptions): Required<EnvironmentOptions> {
+  checkNames(options, new Set(Object.keys(DEFAULT_ENVIRONMENT)), 'configure')
+  return {
+    writeThreads: integer(options.writeThreads, 'writeThreads', 1, 64, DEFAULT_ENVIRONMENT.writeThreads),
+    syncThreads: integer(options.syncThreads, 'syncThreads', 1, 64, DEFAULT_ENVIRONMENT.syncThreads),
+    readerThreads: integer(options.readerThreads, 'readerThreads', 1, 64, DEFAULT_ENVIRONMENT.readerThreads),
+    queueBytes: integer(options.queueBytes, 'queueBytes', KiB, 2 ** 40, DEFAULT_ENVIRONMENT.queueBytes),
+    maxOpenFiles: integer(options.maxOpenFiles, 'maxOpenFiles', 1, 1_000_000, DEFAULT_ENVIRONMENT.maxOpenFiles),
+  }
+}
+
+export function checkNames(options: unknown, known: ReadonlySet<string>, of: string): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) throw argumentError('options', options, 'an object')
+  for (const name of Object.keys(options)) {
+    if (!known.has(name)) {
+      throw new LogError('ERR_SEALOG_OPTION', `${of} has no option ${describe(name)}; it has ${[...known].join(', ')}`, {
+        field: name,
+        value: (options as Record<string, unknown>)[name],
+      })
+    }
+  }
+}
+
+export function integer(value: number | undefined, field: string, min: number, max: number, fallback: number): number {
+  if (value === undefined) return fallback
+  if (!Number.isSafeInteger(value) || value < min || value > max) throw optionError(field, value, `an integer from ${min} to ${max}`)
+  return value
+}
+
+export function oneOf<T extends string>(value: T | undefined, field: string, allowed: readonly T[], fallback: T): T {
+  if (value === undefined) return fallback
+  if (!allowed.includes(value)) throw optionError(field, value, `one of ${allowed.map((name) => `'${name}'`).join(', ')}`)
+  return value
+}
+
+export function boolean(value: boolean | undefined, field: string, fallback: boolean): boolean {
+  if (value === undefined) return fallback
+  if (typeof value !== 'boolean') throw optionError(field, value, 'true or false')
+  return value
+}
+
+export { KEY_BYTES_LIMIT }
