@@ -1,0 +1,117 @@
+#pragma once
+
+#include <node_api.h>
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "../core/committer.h"
+#include "../core/event_queue.h"
+#include "../core/request_pool.h"
+#include "../os/current_io.h"
+#include "../os/faulting_io.h"
+#include "../os/posix_io.h"
+#include "../os/recording_io.h"
+#include "arguments.h"
+
+namespace sealog {
+
+struct Limits {
+  int sync_threads;
+  int write_threads;
+  int reader_threads;
+};
+
+// Memory of lib/kernels/native.ts that stays at its place as long as the environment lives (`Shared`).
+struct SharedViews {
+  ArrayView<uint8_t> staging;
+  ArrayView<double> rows;
+  ArrayView<double> events;
+  ArrayView<double> out;
+  ArrayView<uint8_t> copy_out;
+};
+
+// A file request with references that keep its arrays alive.
+struct BoundRequest final : PooledRequest {
+  static constexpr size_t kMaxArrays = 3;
+  napi_ref arrays[kMaxArrays] = {};
+};
+
+// What the threads use. It may have to outlive its environment, when a thread hangs in a system call for good.
+struct Kernel {
+  Kernel(const Limits& limits, void (*wake_loop)(void*), void* context)
+      : events(wake_loop, context),
+        committer(io, events, limits.write_threads, limits.sync_threads),
+        requests(io, events, limits.reader_threads) {}
+
+  PosixIo posix;
+  RecordingIo recording{posix};
+  FaultingIo faulting{recording};
+  CurrentIo io{posix};
+  EventQueue events;
+  Committer committer;
+  RequestPool requests;
+};
+
+// One set of kernels of one thread of JavaScript. All functions are for that thread.
+class Environment {
+ public:
+  // It frees itself when the thread of JavaScript ends. Null, with an exception pending, when Node refuses something.
+  static Environment* Create(napi_env env, const Limits& limits, const SharedViews& shared, napi_value wake,
+                             const napi_value (&shared_arrays)[5]);
+
+  const SharedViews& Shared() const { return shared_; }
+  Committer& GetCommitter() { return kernel_->committer; }
+  Io& GetIo() { return kernel_->io.Get(); }
+
+  void Ref() { napi_ref_threadsafe_function(env_, wake_loop_); }
+  void Unref() { napi_unref_threadsafe_function(env_, wake_loop_); }
+  // Idempotent. Synchronous functions go on working.
+  void Stop();
+
+  // Gives all rows to `wake`. False: it threw, the exception is pending, and the other rows come later.
+  bool DeliverEvents();
+
+  // Takes `request` over.
+  void StartRequest(BoundRequest* request);
+  // False: no such request is under way, and its result is not among the rows being delivered either.
+  bool FinishRequest(double ticket, double* status);
+  void KeepText(double ticket, std::string text) { texts_[ticket] = std::move(text); }
+  std::string TakeText(double ticket);
+
+  // For tests: puts the faulting and recording tables in front from now on.
+  Kernel& TestedKernel();
+
+ private:
+  Environment(napi_env env, const Limits& limits, const SharedViews& shared)
+      : env_(env), shared_(shared), kernel_(new Kernel(limits, WakeLoop, this)) {}
+  ~Environment() = default;
+
+  static void WakeLoop(void* environment);
+  static void OnWake(napi_env env, napi_value function, void* environment, void* data);
+  static void OnCleanup(void* environment);
+  // False: `wake` threw.
+  bool CallWake(size_t rows);
+  void Settle(const EventRow& row);
+  void Release(BoundRequest* request);
+  EventRow* EventRows() { return reinterpret_cast<EventRow*>(shared_.events.data); }
+
+  const napi_env env_;
+  const SharedViews shared_;
+  napi_ref wake_ = nullptr;
+  napi_threadsafe_function wake_loop_ = nullptr;
+  Kernel* const kernel_;
+  bool stopped_ = false;
+  // A thread was left behind: it may use the kernel and requests for ever.
+  bool abandoned_ = false;
+
+  std::unordered_map<double, BoundRequest*> requests_;
+  // Of lists that are done.
+  std::unordered_map<double, std::string> texts_;
+  // Rows in `shared.events` that `wake` is looking at; and those of calls of `wake` further up the stack.
+  size_t delivering_ = 0;
+  std::vector<std::vector<EventRow>> interrupted_;
+};
+
+}  // namespace sealog

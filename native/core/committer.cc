@@ -1,0 +1,340 @@
+// The loop thread's side: logs, submitting, demands, stopping.
+#include "committer.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "format.h"
+
+namespace sealog {
+
+namespace {
+
+// Handles stay integers that a double holds: 20 bits of slot, 32 bits of generation.
+constexpr uint64_t kSlotBits = 20;
+constexpr uint64_t kMaxSlots = uint64_t{1} << kSlotBits;
+
+// Header and padding of a frame; the caller copies the body to the returned place. The CRC comes when its group is cut.
+uint8_t* EncodeFrame(uint8_t* frame, uint64_t body_length, uint64_t offset, uint64_t timestamp,
+                     uint64_t type_and_flags) {
+  StoreU64(frame + FrameBytes(body_length) - kFrameAlignment, 0);
+  StoreU32(frame + kFrameCrcAt, 0);
+  StoreU32(frame + kFrameBodyLengthAt, static_cast<uint32_t>(body_length));
+  StoreU64(frame + kFrameOffsetAt, offset);
+  StoreU64(frame + kFrameTimestampAt, timestamp | type_and_flags << 48);
+  return frame + kFrameBodyAt;
+}
+
+bool Continues(uint64_t type_and_flags) { return (type_and_flags >> 8 & kFlagBatchContinues) != 0; }
+
+bool IsRecord(uint64_t type_and_flags) {
+  const uint64_t type = type_and_flags & 0xff;
+  const uint64_t flags = type_and_flags >> 8;
+  return (type == kFrameRecord || type == kFrameTombstone) && (flags & ~uint64_t{kFlagKey | kFlagBatchContinues}) == 0;
+}
+
+}  // namespace
+
+Committer::Committer(const CurrentIo& io, EventQueue& events, int write_threads, int sync_threads)
+    : io_(io), events_(events), write_pool_("sealog-write", write_threads), sync_pool_("sealog-sync", sync_threads) {}
+
+Committer::~Committer() {
+  for (const Slot& slot : slots_) delete slot.log;
+  for (const CommitLog* log : destroyed_) delete log;
+}
+
+CommitLog* Committer::CreateLog(CommitMode mode, uint64_t hold_bytes) {
+  uint32_t index;
+  if (!free_slots_.empty()) {
+    index = free_slots_.back();
+    free_slots_.pop_back();
+  } else {
+    if (slots_.size() == kMaxSlots) return nullptr;
+    index = static_cast<uint32_t>(slots_.size());
+    slots_.push_back({nullptr, 0});
+  }
+  Slot& slot = slots_[index];
+  slot.generation++;
+  const auto handle = static_cast<double>(uint64_t{slot.generation} << kSlotBits | index);
+  slot.log = new CommitLog(this, blocks_, handle, mode, hold_bytes, &Committer::RunWrite, &Committer::RunSync);
+  return slot.log;
+}
+
+CommitLog* Committer::Find(double handle) const {
+  const uint64_t index = ToU64(handle) & (kMaxSlots - 1);
+  if (index >= slots_.size()) return nullptr;
+  CommitLog* log = slots_[index].log;
+  return log != nullptr && log->handle == handle ? log : nullptr;
+}
+
+bool Committer::DestroyLog(CommitLog* log) {
+  {
+    MutexLock lock(mutex_);
+    if (log->queue.Bytes() > 0 && !log->failed) return false;
+    const uint64_t index = ToU64(log->handle) & (kMaxSlots - 1);
+    slots_[index].log = nullptr;
+    free_slots_.push_back(static_cast<uint32_t>(index));
+    log->destroyed = true;
+    FinishAllDemands(log, CommitStatus::kFailed);
+    if (log->write_queued && WritePool(log).Remove(&log->write_job)) log->write_queued = false;
+    if (log->sync_queued && sync_pool_.Remove(&log->sync_job)) log->sync_queued = false;
+    destroyed_.push_back(log);
+    DeleteUnused();
+  }
+  events_.Notify();
+  return true;
+}
+
+void Committer::DeleteUnused() {
+  std::erase_if(destroyed_, [this](const CommitLog* log) {
+    if (IsBusy(log) || log->write_queued || log->sync_queued) return false;
+    delete log;
+    return true;
+  });
+}
+
+bool Committer::Attach(CommitLog* log, const SegmentState& state) {
+  uint8_t jobs;
+  {
+    MutexLock lock(mutex_);
+    if (log->attached || log->detaching) return false;
+    if (log->queue.Bytes() > 0) {
+      uint64_t length;
+      const uint8_t* first = log->queue.Head().Next(&length);
+      if (LoadU64(first + kFrameOffsetAt) != state.next_offset) return false;
+    } else {
+      log->next_offset = log->ready_offset = state.next_offset;
+    }
+    log->state = state;
+    log->attached = true;
+    log->can_reserve = true;
+    log->need_segment = false;
+    {
+      MutexLock publish_lock(log->publish_mutex);
+      log->published_committed = state.next_offset;
+      log->published_durable = state.synced_offset;
+    }
+    FinishReachedDemands(log);
+    jobs = WantedJobs(log);
+  }
+  events_.Notify();
+  Dispatch(log, jobs);
+  return true;
+}
+
+void Committer::Detach(CommitLog* log, double ticket) {
+  {
+    MutexLock lock(mutex_);
+    if (log->attached) log->detaching = true;
+    log->detach_tickets.push_back(ticket);
+    if (!IsBusy(log)) CompleteDetach(log);
+  }
+  events_.Notify();
+}
+
+void Committer::DetachSync(CommitLog* log) {
+  {
+    MutexLock lock(mutex_);
+    if (log->attached) log->detaching = true;
+    while (IsBusy(log)) turn_ended_.Wait(mutex_);
+    // The thread that ended the last turn may have done it.
+    if (log->detaching) CompleteDetach(log);
+  }
+  events_.Notify();
+}
+
+void Committer::CompleteDetach(CommitLog* log) {
+  log->attached = false;
+  log->detaching = false;
+  for (const double ticket : log->detach_tickets) events_.PushDone(ticket, 0);
+  log->detach_tickets.clear();
+  // Asks for the next segment when records wait for it.
+  WantedJobs(log);
+}
+
+SegmentState Committer::State(CommitLog* log) {
+  MutexLock lock(mutex_);
+  return log->state;
+}
+
+const char* Committer::Submit(const double* rows, size_t count, const uint8_t* staging, size_t staging_bytes) {
+  // First the sizes: each log gets one block per submit, however its rows are mixed with those of others.
+  CommitLog* touched = nullptr;
+  const char* mistake = nullptr;
+  uint64_t bodies = 0;
+  for (size_t i = 0; i < count; i++) {
+    const double* row = rows + i * kStagedWidth;
+    CommitLog* log = Find(row[0]);
+    const uint64_t body_length = ToU64(row[1]);
+    bodies += body_length;
+    if (log == nullptr) {
+      mistake = "a staged row names no log";
+    } else if (bodies > staging_bytes || body_length > staging_bytes) {
+      mistake = "staged bodies are longer than the staging slab";
+    } else if (!IsRecord(ToU64(row[2])) || ToU64(row[3]) > kTimestampLimit) {
+      mistake = "a staged row has an unknown type, flag or timestamp";
+    }
+    if (mistake != nullptr) break;
+    if (log->staged_bytes == 0) {
+      log->next_staged = touched;
+      touched = log;
+    }
+    log->staged_bytes += FrameBytes(body_length);
+  }
+  if (mistake != nullptr) {
+    for (CommitLog* log = touched; log != nullptr; log = log->next_staged) log->staged_bytes = 0;
+    return mistake;
+  }
+
+  const uint8_t* body = staging;
+  for (size_t i = 0; i < count; i++) {
+    const double* row = rows + i * kStagedWidth;
+    CommitLog* log = Find(row[0]);
+    if (log->staged == nullptr) log->staged = blocks_.Take(log->staged_bytes);
+    Block* block = log->staged;
+    const uint64_t body_length = ToU64(row[1]);
+    const uint64_t type_and_flags = ToU64(row[2]);
+    uint8_t* to =
+        EncodeFrame(block->Bytes() + block->size, body_length, log->next_offset++, ToU64(row[3]), type_and_flags);
+    if (body_length > 0) memcpy(to, body, body_length);
+    body += body_length;
+    block->size += FrameBytes(body_length);
+    if (!Continues(type_and_flags)) {
+      log->staged_ready = block->size;
+      log->ready_offset = log->next_offset;
+    }
+  }
+
+  {
+    MutexLock lock(mutex_);
+    for (CommitLog* log = touched; log != nullptr; log = log->next_staged) log->staged_jobs = QueueStaged(log);
+  }
+  events_.Notify();
+  while (touched != nullptr) {
+    CommitLog* log = touched;
+    touched = log->next_staged;
+    log->next_staged = nullptr;
+    Dispatch(log, log->staged_jobs);
+  }
+  return nullptr;
+}
+
+const char* Committer::SubmitLarge(CommitLog* log, const LargeRecord& record) {
+  const uint64_t key_part = record.key == nullptr ? 0 : 2 + uint64_t{record.key_length};
+  const uint64_t body_length = key_part + record.value_length;
+  const uint64_t flags = record.flags | (record.key == nullptr ? 0 : kFlagKey);
+  const uint64_t type_and_flags = record.type | flags << 8;
+  if (record.key_length > kKeyBytesLimit || body_length > kRecordBytesLimit + kBodyPrefixBytes) {
+    return "a key or record is too long";
+  }
+  if (!IsRecord(type_and_flags) || record.timestamp > kTimestampLimit) {
+    return "a record has an unknown type, flag or timestamp";
+  }
+  log->staged = blocks_.Take(FrameBytes(body_length));
+  log->staged->size = FrameBytes(body_length);
+  uint8_t* to = EncodeFrame(log->staged->Bytes(), body_length, log->next_offset++, record.timestamp, type_and_flags);
+  if (record.key != nullptr) {
+    StoreU16(to, static_cast<uint16_t>(record.key_length));
+    if (record.key_length > 0) memcpy(to + 2, record.key, record.key_length);
+    to += key_part;
+  }
+  if (record.value_length > 0) memcpy(to, record.value, record.value_length);
+  if (!Continues(type_and_flags)) {
+    log->staged_ready = log->staged->size;
+    log->ready_offset = log->next_offset;
+  }
+  uint8_t jobs;
+  {
+    MutexLock lock(mutex_);
+    jobs = QueueStaged(log);
+  }
+  events_.Notify();
+  Dispatch(log, jobs);
+  return nullptr;
+}
+
+uint8_t Committer::QueueStaged(CommitLog* log) {
+  Block* block = log->staged;
+  const uint64_t ready = log->staged_ready;
+  log->staged = nullptr;
+  log->staged_bytes = log->staged_ready = 0;
+  if (log->failed || log->rejected) {
+    blocks_.Give(block);
+    return 0;
+  }
+  log->queue.Append(block, ready);
+  return WantedJobs(log);
+}
+
+void Committer::Commit(CommitLog* log, CommitLevel level, double ticket) {
+  uint8_t jobs = 0;
+  {
+    MutexLock lock(mutex_);
+    const uint64_t target = log->ready_offset;
+    const bool idle = !log->attached && !log->detaching && log->state.next_offset >= target;
+    if (log->failed || log->rejected) {
+      events_.PushDone(ticket, static_cast<double>(log->failed ? CommitStatus::kFailed : CommitStatus::kRejected));
+    } else if (idle || IsReached(log, level, target)) {
+      events_.PushDone(ticket, 0);
+    } else {
+      log->demands.push_back({ticket, level, target});
+      jobs = WantedJobs(log);
+    }
+  }
+  events_.Notify();
+  Dispatch(log, jobs);
+}
+
+bool Committer::Stop(int64_t patience_ms) {
+  int64_t deadline = MonotonicMs() + patience_ms;
+  std::vector<uint8_t> jobs(slots_.size());
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    for (size_t i = 0; i < slots_.size(); i++) {
+      CommitLog* log = slots_[i].log;
+      if (log == nullptr) continue;
+      // Threads of the sync pool may hang in syncs of other logs, and nothing is synced any more.
+      if (log->mode == CommitMode::kFsync && log->write_queued && sync_pool_.Remove(&log->write_job)) {
+        log->write_queued = false;
+      }
+      jobs[i] = WantedJobs(log);
+    }
+  }
+  for (size_t i = 0; i < slots_.size(); i++) {
+    if (slots_[i].log != nullptr) Dispatch(slots_[i].log, jobs[i]);
+  }
+  {
+    MutexLock lock(mutex_);
+    const auto is_writing = [this](const Slot& slot) {
+      return slot.log != nullptr && (slot.log->writing || MayWrite(slot.log));
+    };
+    uint64_t progress = stop_progress_;
+    while (std::any_of(slots_.begin(), slots_.end(), is_writing)) {
+      if (!turn_ended_.WaitUntil(mutex_, deadline)) break;
+      if (stop_progress_ != progress) deadline = MonotonicMs() + patience_ms;
+      progress = stop_progress_;
+    }
+  }
+  write_pool_.Shut();
+  sync_pool_.Shut();
+  const bool writes_ended = write_pool_.Join(deadline);
+  const bool all_ended = sync_pool_.Join(deadline) && writes_ended;
+  MutexLock lock(mutex_);
+  stopped_ = true;
+  stopping_ = false;
+  for (const Slot& slot : slots_) {
+    if (slot.log != nullptr) slot.log->write_queued = slot.log->sync_queued = false;
+  }
+  return all_ended;
+}
+
+void Committer::Dispatch(CommitLog* log, uint8_t jobs) {
+  if ((jobs & kWriteJob) != 0) WritePool(log).Submit(&log->write_job);
+  if ((jobs & kSyncJob) != 0) sync_pool_.Submit(&log->sync_job);
+}
+
+// In mode fsync a group is written and synced in one go, so that slow disks under durable logs hold up no others.
+WorkerPool& Committer::WritePool(const CommitLog* log) { return IncludesSync(log) ? sync_pool_ : write_pool_; }
+
+}  // namespace sealog

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "../os/io.h"
+
+namespace sealog {
+
+// FILE_... of lib/kernels/kernels.ts, where operands and results are described.
+enum class FileOperation : uint8_t {
+  kOpen = 1,
+  kClose = 2,
+  kRead = 3,
+  kWrite = 4,
+  kDatasync = 5,
+  kSync = 6,
+  kTruncate = 7,
+  kAllocate = 8,
+  kStat = 9,
+  kRename = 10,
+  kUnlink = 11,
+  kMkdir = 12,
+  kList = 13,
+  kSyncDirectory = 14,
+  kEvict = 15,
+  kLock = 16,
+  kProbeSocket = 17,
+  kZeros = 18,
+  kScan = 19,
+  kWalk = 20,
+  kFindGroup = 21,
+  kReadMany = 22,
+  kStatPath = 23,
+};
+
+// One request; the memory it points to belongs to the caller and outlives its execution. `table` is the third array of
+// a request: u32 rows of a scan, or index entries of a walk (doubles).
+struct FileRequest {
+  FileOperation operation;
+  int fd = -1;
+  double a = 0;
+  double b = 0;
+  uint8_t* bytes = nullptr;
+  size_t bytes_length = 0;
+  double* numbers = nullptr;
+  size_t numbers_length = 0;
+  uint32_t* table = nullptr;
+  size_t table_length = 0;
+  double* entries = nullptr;
+  size_t entries_length = 0;
+  std::string path;
+  std::string path2;
+
+  // Results: a value >= 0 or -errno, and the names of kList.
+  int64_t status = 0;
+  std::string text;
+
+  // Memory of the caller is read or written while it executes.
+  bool BorrowsMemory() const {
+    return bytes != nullptr || numbers != nullptr || table != nullptr || entries != nullptr;
+  }
+};
+
+// Null when operands fit the operation: arrays that it needs are there and long enough.
+const char* CheckFileRequest(const FileRequest& request);
+void ExecuteFileRequest(Io& io, FileRequest* request);
+
+}  // namespace sealog

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "../os/io.h"
+#include "segment_state.h"
+
+namespace sealog {
+
+// Errors that say there is no room, not that the disk is broken.
+bool IsNoSpace(int error);
+
+// Sees to it that the file has space up to position + bytes, growing it in steps. *can_reserve turns false where the
+// file system has no reservation; then nothing is reserved here any more. Returns 0 or -errno.
+int ReserveSpace(Io& io, uint64_t bytes, SegmentState* state, bool* can_reserve);
+
+// Writes all parts one behind the other from `position` on, and uses `parts` up meanwhile. Returns 0 or -errno.
+int WriteParts(Io& io, int fd, uint64_t position, std::vector<iovec>* parts);
+
+// Writes the two slots of the file COMMITTED. The file is derived: a failure costs readers elsewhere some freshness, no
+// more.
+void PublishCommitted(Io& io, const SegmentState& state, uint64_t committed, uint64_t durable);
+
+}  // namespace sealog

@@ -1,0 +1,128 @@
+// The numbers of lib/kernels/kernels.ts that the core reads and writes; the comments that explain them are there.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sealog {
+
+// A number of JavaScript as a position, offset or count: what is no such thing (negative, NaN) becomes 0, and Infinity
+// the largest safe integer.
+inline uint64_t ToUnsigned(double number) {
+  constexpr double kMaxSafeInteger = 9007199254740991.0;
+  if (!(number > 0)) return 0;
+  return static_cast<uint64_t>(number < kMaxSafeInteger ? number : kMaxSafeInteger);
+}
+
+inline constexpr size_t kStateFd = 0;
+inline constexpr size_t kStateCommittedFd = 1;
+inline constexpr size_t kStateSeed = 2;
+inline constexpr size_t kStatePosition = 3;
+inline constexpr size_t kStateAllocated = 4;
+inline constexpr size_t kStateSegmentBytes = 5;
+inline constexpr size_t kStateNextOffset = 6;
+inline constexpr size_t kStateChain = 7;
+inline constexpr size_t kStateEpoch = 8;
+inline constexpr size_t kStateSyncedOffset = 9;
+inline constexpr size_t kStateRunningTime = 10;
+inline constexpr size_t kStateMinTime = 11;
+inline constexpr size_t kStateMaxTime = 12;
+inline constexpr size_t kStateChunkBytes = 13;
+inline constexpr size_t kStateChunks = 14;
+inline constexpr size_t kStateChunkPayload = 15;
+inline constexpr size_t kStateChunkRecords = 16;
+inline constexpr size_t kStateLastIndexed = 17;
+inline constexpr size_t kStateIndexInterval = 18;
+inline constexpr size_t kStateBaseOffset = 19;
+inline constexpr size_t kStateLogSeed = 20;
+inline constexpr size_t kStateMarked = 21;
+inline constexpr size_t kStateMaxRecordBytes = 22;
+inline constexpr size_t kStateSparse = 23;
+inline constexpr size_t kStateRecords = 24;
+inline constexpr size_t kStateLength = 28;
+
+inline constexpr int kStopEnd = 0;
+inline constexpr int kStopTableFull = 1;
+inline constexpr int kStopChecksum = 2;
+inline constexpr int kStopFraming = 3;
+inline constexpr int kStopOrder = 4;
+inline constexpr int kStopNewer = 5;
+inline constexpr int kStopFooter = 6;
+inline constexpr int kStopZero = 7;
+inline constexpr int kStopLarge = 8;
+
+inline constexpr size_t kScanColumns = 4;
+inline constexpr size_t kScanSeed = 0;
+inline constexpr size_t kScanOffset = 1;
+inline constexpr size_t kScanBatchFirst = 2;
+inline constexpr size_t kScanFrom = 3;
+inline constexpr size_t kScanMaxRecord = 4;
+inline constexpr size_t kScanSparse = 5;
+inline constexpr size_t kScanCount = 6;
+inline constexpr size_t kScanNextPosition = 7;
+inline constexpr size_t kScanNextOffset = 8;
+inline constexpr size_t kScanNextBatchFirst = 9;
+inline constexpr size_t kScanStop = 10;
+inline constexpr size_t kScanNeeded = 11;
+inline constexpr size_t kScanBatchEnd = 12;
+inline constexpr size_t kScanLength = 16;
+
+inline constexpr size_t kWalkStop = kStateLength;
+inline constexpr size_t kWalkStopPosition = kStateLength + 1;
+inline constexpr size_t kWalkGroups = kStateLength + 2;
+inline constexpr size_t kWalkMarks = kStateLength + 3;
+inline constexpr size_t kWalkLastSynced = kStateLength + 4;
+inline constexpr size_t kWalkLastCommit = kStateLength + 5;
+inline constexpr size_t kWalkLastEpoch = kStateLength + 6;
+inline constexpr size_t kWalkEntries = kStateLength + 7;
+inline constexpr size_t kWalkNewer = kStateLength + 8;
+inline constexpr size_t kWalkMaxSynced = kStateLength + 9;
+inline constexpr size_t kWalkLength = kStateLength + 12;
+inline constexpr size_t kEntryWidth = 4;
+inline constexpr size_t kMinWorkBytes = 64 * 1024;
+
+inline constexpr size_t kFindSeed = 0;
+inline constexpr size_t kFindMaxRecord = 1;
+inline constexpr size_t kFindGroupStart = 2;
+inline constexpr size_t kFindCommitPosition = 3;
+inline constexpr size_t kFindFirstOffset = 4;
+inline constexpr size_t kFindRecords = 5;
+inline constexpr size_t kFindSyncedOffset = 6;
+inline constexpr size_t kFindEpoch = 7;
+inline constexpr size_t kFindPrevChain = 8;
+inline constexpr size_t kFindChain = 9;
+inline constexpr size_t kFindEndOffset = 10;
+inline constexpr size_t kFindLength = 12;
+
+// Columns of a row of ReadMany.
+inline constexpr size_t kManyFd = 0;
+inline constexpr size_t kManySeed = 1;
+inline constexpr size_t kManyPosition = 2;
+inline constexpr size_t kManyEnd = 3;
+inline constexpr size_t kManyOffset = 4;
+inline constexpr size_t kManyBatchFirst = 5;
+inline constexpr size_t kManyStatus = 6;
+inline constexpr size_t kManyValueStart = 7;
+inline constexpr size_t kManyValueLength = 8;
+inline constexpr size_t kManyFrameStart = 9;
+inline constexpr size_t kManyWidth = 10;
+
+inline constexpr int kReadOk = 0;
+inline constexpr int kReadNotFound = 1;
+inline constexpr int kReadChecksum = 2;
+inline constexpr int kReadLarge = 3;
+inline constexpr int kReadNewer = 4;
+inline constexpr int kReadNoRoom = 5;
+
+inline constexpr size_t kOutFramePosition = 0;
+inline constexpr size_t kOutFrameBytes = 1;
+inline constexpr size_t kOutValueStart = 2;
+inline constexpr size_t kOutValueLength = 3;
+inline constexpr size_t kOutKeyStart = 4;
+inline constexpr size_t kOutKeyLength = 5;
+inline constexpr size_t kOutType = 6;
+inline constexpr size_t kOutTimestamp = 7;
+inline constexpr size_t kOutBatchFirst = 8;
+inline constexpr size_t kOutLength = 16;
+
+}  // namespace sealog

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "io.h"
+
+namespace sealog {
+
+// The system calls themselves.
+class PosixIo : public Io {
+ public:
+  int Open(const char* path, int flags, int mode) override;
+  int Close(int fd) override;
+  ssize_t Pread(int fd, void* into, size_t length, uint64_t position) override;
+  ssize_t Pwritev(int fd, const struct iovec* parts, int count, uint64_t position) override;
+  int Fdatasync(int fd) override;
+  int Fsync(int fd) override;
+  int Ftruncate(int fd, uint64_t size) override;
+  int Allocate(int fd, uint64_t from, uint64_t length) override;
+  int Stat(int fd, FileStat* out) override;
+  int StatPath(const char* path, FileStat* out) override;
+  int Rename(const char* from, const char* to) override;
+  int Unlink(const char* path) override;
+  int Mkdir(const char* path, int mode) override;
+  int List(const char* path, std::string* names) override;
+  int SyncDirectory(const char* path) override;
+  int64_t SeekData(int fd, uint64_t from) override;
+  int Evict(int fd) override;
+  int Lock(int fd) override;
+  int ProbeAbstractSocket(const char* name) override;
+};
+
+}  // namespace sealog

@@ -1,0 +1,70 @@
+#include "threading.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+namespace sealog {
+
+namespace {
+
+// Enough for every kernel function and for sanitizers; the default would reserve 8 MiB of addresses per thread, or 128
+// KiB on musl.
+constexpr size_t kStackBytes = 1024 * 1024;
+
+}  // namespace
+
+Condition::Condition() {
+#if defined(__APPLE__)
+  pthread_cond_init(&condition_, nullptr);
+#else
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_cond_init(&condition_, &attributes);
+  pthread_condattr_destroy(&attributes);
+#endif
+}
+
+bool Condition::WaitUntil(Mutex& mutex, int64_t deadline) {
+#if defined(__APPLE__)
+  const int64_t left = deadline - MonotonicMs();
+  if (left <= 0) return false;
+  const timespec wait = {static_cast<time_t>(left / 1000), static_cast<long>(left % 1000) * 1000000};
+  return pthread_cond_timedwait_relative_np(&condition_, &mutex.mutex_, &wait) != ETIMEDOUT;
+#else
+  const timespec until = {static_cast<time_t>(deadline / 1000), static_cast<long>(deadline % 1000) * 1000000};
+  return pthread_cond_timedwait(&condition_, &mutex.mutex_, &until) != ETIMEDOUT;
+#endif
+}
+
+int64_t MonotonicMs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1000000;
+}
+
+int StartThread(pthread_t* thread, void* (*run)(void*), void* argument) {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kStackBytes);
+  // A thread inherits the mask: signals belong to the threads of Node.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int status = pthread_create(thread, &attributes, run, argument);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_attr_destroy(&attributes);
+  return status;
+}
+
+void NameThisThread(const char* name) {
+#if defined(__APPLE__)
+  pthread_setname_np(name);
+#else
+  pthread_setname_np(pthread_self(), name);
+#endif
+}
+
+}  // namespace sealog

@@ -1,0 +1,60 @@
+// Io over one file in memory; whatever the core should not call when it only reads fails.
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "../os/io.h"
+
+namespace sealog::test {
+
+class MemoryIo final : public Io {
+ public:
+  explicit MemoryIo(std::vector<uint8_t> content = {}) : bytes(std::move(content)) {}
+
+  std::vector<uint8_t> bytes;
+  // A read returns at most so many bytes.
+  size_t longest_read = SIZE_MAX;
+  // When not 0, the read with this number (from 1) fails with EIO.
+  long failing_read = 0;
+  long reads = 0;
+
+  ssize_t Pread(int, void* into, size_t length, uint64_t position) override {
+    if (++reads == failing_read) return -EIO;
+    if (position >= bytes.size()) return 0;
+    const size_t count = std::min({length, longest_read, bytes.size() - static_cast<size_t>(position)});
+    memcpy(into, bytes.data() + position, count);
+    return static_cast<ssize_t>(count);
+  }
+
+  // Blocks of 512 zero bytes are holes.
+  int64_t SeekData(int, uint64_t from) override {
+    constexpr uint64_t kBlock = 512;
+    for (uint64_t at = from; at < bytes.size(); at++) {
+      if (bytes[at] != 0) return static_cast<int64_t>(std::max(from, at / kBlock * kBlock));
+    }
+    return static_cast<int64_t>(bytes.size());
+  }
+
+  int Open(const char*, int, int) override { return -ENOSYS; }
+  int Close(int) override { return -ENOSYS; }
+  ssize_t Pwritev(int, const struct iovec*, int, uint64_t) override { return -ENOSYS; }
+  int Fdatasync(int) override { return -ENOSYS; }
+  int Fsync(int) override { return -ENOSYS; }
+  int Ftruncate(int, uint64_t) override { return -ENOSYS; }
+  int Allocate(int, uint64_t, uint64_t) override { return -ENOSYS; }
+  int Stat(int, FileStat*) override { return -ENOSYS; }
+  int StatPath(const char*, FileStat*) override { return -ENOSYS; }
+  int Rename(const char*, const char*) override { return -ENOSYS; }
+  int Unlink(const char*) override { return -ENOSYS; }
+  int Mkdir(const char*, int) override { return -ENOSYS; }
+  int List(const char*, std::string*) override { return -ENOSYS; }
+  int SyncDirectory(const char*) override { return -ENOSYS; }
+  int Evict(int) override { return -ENOSYS; }
+  int Lock(int) override { return -ENOSYS; }
+  int ProbeAbstractSocket(const char*) override { return -ENOSYS; }
+};
+
+}  // namespace sealog::test
