@@ -1,0 +1,66 @@
+import { once } from 'node:events'
+
+const BUFFER_BYTES = 64 * 1024
+
+/** Standard output for many small pieces: gathers them, and waits when the other side reads slowly. */
+export class Output {
+  #pieces: Array<string | Uint8Array> = []
+  #bytes = 0
+
+  /** True when `flush` is due. */
+  write(piece: string | Uint8Array): boolean {
+    this.#pieces.push(piece)
+    this.#bytes += piece.length
+    return this.#bytes >= BUFFER_BYTES
+  }
+
+  async flush(): Promise<void> {
+    if (this.#pieces.length === 0) return
+    const bytes = Buffer.concat(this.#pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece)))
+    this.#pieces = []
+    this.#bytes = 0
+    if (!process.stdout.write(bytes)) await once(process.stdout, 'drain')
+  }
+}
+
+/** `sealog cat | head`: the reader has seen enough, which is no failure. */
+export function endQuietlyOnClosedPipe(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(0)
+      throw error
+    })
+}
+
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`)
+}
+
+/** Aligned `name  value` lines. */
+export function printTable(rows: ReadonlyArray<readonly [string, string]>): void {
+  const width = Math.max(...rows.map(([name]) => name.length))
+  for (const [name, value] of rows) process.stdout.write(`${name.padEnd(width)}  ${value}\n`)
+}
+
+export const formatCount = (count: number): string => Math.round(count).toLocaleString('en-US')
+
+export function formatBytes(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`
+  const power = Math.min(Math.floor(Math.log10(bytes) / 3), 4)
+  return `${(bytes / 1000 ** power).toFixed(1)} ${['B', 'kB', 'MB', 'GB', 'TB'][power]}`
+}
+
+/** Aborted by Ctrl-C or a polite kill; `dispose` gives both back their usual meaning. */
+export function untilInterrupted(): { readonly signal: AbortSignal; dispose(): void } {
+  const controller = new AbortController()
+  const abort = () => controller.abort()
+  process.once('SIGINT', abort)
+  process.once('SIGTERM', abort)
+  return {
+    signal: controller.signal,
+    dispose() {
+      process.off('SIGINT', abort)
+      process.off('SIGTERM', abort)
+    },
+  }
+}

@@ -1,0 +1,15 @@
+/// <reference lib="esnext.disposable" />
+
+export { ChecksumError, ERROR_CODES, isLogError, LockedError, LogError, type LogErrorCode, OffsetTruncatedError } from './errors.js'
+export { configure } from './log/environment.js'
+export type { BatchOptions, ReadOptions } from './log/iterators.js'
+export { type AppendOptions, Log } from './log/log.js'
+export { LogReader } from './log/log-reader.js'
+export { type IndexView, LogView } from './log/log-view.js'
+export { type RepairOptions, type RepairReport, repair, type VerifyOptions, type VerifyProblem, type VerifyReport, verify } from './log/maintenance.js'
+export type { OffsetRange } from './log/manifest.js'
+export { Record } from './log/record.js'
+export { RecordBatch } from './log/record-batch.js'
+export type { RecordInput } from './log/record-encoder.js'
+export type { LogStats } from './log/stats.js'
+export type { ChunkForm, CodecName, Durability, EnvironmentOptions, LogOptions, ReaderOptions, RecoveryPolicy } from './options.js'

@@ -1,0 +1,425 @@
+import { constants, type FSWatcher, watch } from 'node:fs'
+import path from 'node:path'
+import { LogError } from '../errors.js'
+import { decodeCommitted, type EndSlot } from '../format/committed-file.js'
+import { COMMITTED_BYTES, FOOTER_FRAME_BYTES, SEGMENT_HEADER_BYTES } from '../format/constants.js'
+import { COMMITTED_FILE, parseSegmentFile, SEGMENTS_DIRECTORY } from '../format/names.js'
+import * as k from '../kernels/kernels.js'
+import type { Procedure } from '../kernels/procedure.js'
+import * as io from '../kernels/requests.js'
+import { type CodecName, checkDirectory, type ReaderOptions } from '../options.js'
+import { OffsetIndex } from '../segment/offset-index.js'
+import { damageError, readTail } from '../segment/recovery.js'
+import { Segment } from '../segment/segment.js'
+import { SegmentSet } from '../segment/segment-set.js'
+import { startState, walk } from '../segment/walk.js'
+import { ChangeSignal } from './change-signal.js'
+import { type Environment, environmentFor } from './environment.js'
+import { isWriterAlive } from './lock.js'
+import { LogView } from './log-view.js'
+import { Manifest, type OffsetRange } from './manifest.js'
+
+const INDEX_INTERVAL = 4096
+const ALIVE_CHECK_MS = 1000
+
+/**
+ * A log open for reading, beside a writer in any thread or process or without one. While a writer lives, its COMMITTED file tells the committed end;
+ * without one the end is found in memory as recovery would find it. Nothing is ever written.
+ */
+export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDisposable {
+  readonly directory: string
+  readonly segments = new SegmentSet()
+  readonly #pollIntervalMs: number
+  readonly #logSeed: number
+  #manifest: Manifest
+  /** Walk states of the segments that MANIFEST does not call closed. */
+  readonly #states = new Map<Segment, Float64Array>()
+  #committed = 0
+  #durable = 0
+  #closed = false
+  #watcher: FSWatcher | undefined
+  #poll: NodeJS.Timeout | undefined
+  #refreshing: Promise<void> | undefined
+  #refreshAgain = false
+  #lastAliveCheck = 0
+  #alive = false
+  readonly #changes = new ChangeSignal()
+  #keepAlive = 0
+
+  private constructor(environment: Environment, directory: string, manifest: Manifest, pollIntervalMs: number) {
+    super(environment)
+    this.directory = directory
+    this.#manifest = manifest
+    this.#pollIntervalMs = pollIntervalMs
+    this.#logSeed = environment.kernels.crc32c(manifest.logId, 0)
+  }
+
+  /** @internal Use `Log.openReader`. */
+  static async open<T>(directory: string, options: Required<ReaderOptions>): Promise<LogReader<T>> {
+    checkDirectory(directory)
+    const environment = environmentFor(options.backend)
+    const place = path.resolve(directory)
+    const manifest = await environment.runner.run(Manifest.load(place, environment.kernels))
+    if (manifest === undefined) throw await environment.runner.run(checkOpenable(place))
+    const reader = new LogReader<T>(environment, place, manifest, options.pollIntervalMs)
+    try {
+      await environment.runner.run(reader.#reload())
+      return reader
+    } catch (error) {
+      await reader.close()
+      throw error
+    }
+  }
+
+  get startOffset(): number {
+    return this.#manifest.state.startOffset
+  }
+
+  get committedOffset(): number {
+    return this.#committed
+  }
+
+  get durableOffset(): number {
+    return this.#durable
+  }
+
+  get endOffset(): number {
+    return this.#committed
+  }
+
+  /** @internal */
+  get acceptedOffset(): number {
+    return this.#committed
+  }
+
+  get epoch(): number {
+    return this.#manifest.state.epoch
+  }
+
+  get codec(): CodecName {
+    return this.#manifest.state.settings.codec
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** A writer held the log when it was last looked. */
+  get writerAlive(): boolean {
+    return this.#alive
+  }
+
+  /** @internal */
+  get lost(): readonly OffsetRange[] {
+    return this.#manifest.state.lost
+  }
+
+  /** @internal */
+  get logId(): Uint8Array {
+    return this.#manifest.logId
+  }
+
+  /** @internal */
+  readonly indexIntervalBytes = INDEX_INTERVAL
+  /** @internal */
+  readonly writable = false
+
+  /** Looks what the writer has committed since. Reads at the end do it by themselves. */
+  refresh(): Promise<void> {
+    this.checkOpen()
+    if (this.#refreshing !== undefined) {
+      this.#refreshAgain = true
+      return this.#refreshing
+    }
+    this.#refreshing = this.#refreshLoop().finally(() => {
+      this.#refreshing = undefined
+    })
+    return this.#refreshing
+  }
+
+  async #refreshLoop(): Promise<void> {
+    do {
+      this.#refreshAgain = false
+      const before = this.#committed
+      const epoch = this.epoch
+      await this.environment.runner.run(this.#advance())
+      if (this.#committed !== before || this.epoch !== epoch) this.#changes.notify()
+    } while (this.#refreshAgain && !this.#closed)
+  }
+
+  /** @internal */
+  override async catchUp(): Promise<void> {
+    if (!this.#closed) await this.refresh()
+  }
+
+  protected override catchUpSync(): void {
+    if (this.#refreshing === undefined) this.environment.runner.runSync(this.#advance())
+  }
+
+  /** @internal MANIFEST and COMMITTED once more, before damage is reported. */
+  override async recheck(): Promise<boolean> {
+    const before = { epoch: this.epoch, start: this.startOffset, end: this.#committed, segments: this.segments.all.length }
+    while (this.#refreshing !== undefined) await this.#refreshing.catch(() => {})
+    if (this.#closed) return false
+    this.#refreshing = this.environment.runner.run(this.#reload()).finally(() => {
+      this.#refreshing = undefined
+    })
+    await this.#refreshing
+    return before.epoch !== this.epoch || before.start !== this.startOffset || before.end !== this.#committed || before.segments !== this.segments.all.length
+  }
+
+  // ── following the writer ───────────────────────────────────────────────────────────────────────────────────────
+
+  *#advance(): Procedure<void> {
+    const now = Date.now()
+    if (now - this.#lastAliveCheck >= ALIVE_CHECK_MS) {
+      this.#alive = yield* isWriterAlive(this.directory)
+      this.#lastAliveCheck = now
+    }
+    const slots = yield* this.#readCommitted()
+    const wanted = slots.committed
+    if (wanted !== undefined && wanted.epoch !== this.epoch) {
+      yield* this.#reload()
+      return
+    }
+    if (this.#alive && wanted !== undefined) {
+      if (wanted.end <= this.#committed) return
+      yield* this.#walkTo(wanted.end)
+      this.#setEnds(Math.min(wanted.end, this.#walkedEnd()), slots.durable)
+    } else if (!this.#alive) {
+      yield* this.#walkTo(Number.POSITIVE_INFINITY)
+      this.#setEnds(this.#walkedEnd(), slots.durable)
+    }
+  }
+
+  #setEnds(committed: number, durable: EndSlot | undefined): void {
+    this.#committed = Math.max(this.#committed, committed)
+    if (durable !== undefined && durable.epoch === this.epoch) this.#durable = Math.min(durable.end, this.#committed)
+  }
+
+  #walkedEnd(): number {
+    return this.segments.last?.end ?? this.startOffset
+  }
+
+  /** Walks on from where it stood, into following segments, until `end` is reached or nothing more is there. */
+  *#walkTo(end: number): Procedure<void> {
+    for (;;) {
+      const last = this.segments.last
+      if (last === undefined || last.closed) {
+        if (!(yield* this.#openNext(last?.end ?? this.startOffset))) return
+        continue
+      }
+      const stop = yield* this.#walkOn(last)
+      if (last.end >= end || stop !== k.STOP_FOOTER) return
+      if (!(yield* this.#openNext(last.end))) return
+    }
+  }
+
+  *#walkOn(segment: Segment): Procedure<number> {
+    const state = this.#states.get(segment)
+    if (state === undefined) throw new Error('the segment is not followed')
+    segment.pins++
+    try {
+      yield* segment.open(this.environment.kernels, this.logId)
+      const { size } = yield* io.stat(segment.fd, segment.path)
+      const result = yield* walk(segment, state, size, INDEX_INTERVAL)
+      for (let i = 0; i < result.entries.length; i += k.ENTRY_WIDTH) {
+        segment.index?.add(result.entries[i], result.entries[i + 1], result.entries[i + 2], result.entries[i + 3])
+      }
+      segment.end = state[k.STATE_NEXT_OFFSET]
+      segment.endPosition = state[k.STATE_POSITION]
+      return result.stop === k.STOP_FOOTER && result.stopPosition === state[k.STATE_POSITION]
+        ? k.STOP_FOOTER
+        : result.stop === k.STOP_FOOTER
+          ? k.STOP_ORDER
+          : result.stop
+    } finally {
+      segment.pins--
+    }
+  }
+
+  /** The segment that begins at `base`, if the writer has begun it. */
+  *#openNext(base: number): Procedure<boolean> {
+    const segment = new Segment(this.directory, base, 0, base, SEGMENT_HEADER_BYTES, false)
+    if ((yield* io.statPath(segment.path)) === undefined) return false
+    yield* this.#followSegment(segment)
+    return true
+  }
+
+  *#followSegment(segment: Segment): Procedure<void> {
+    segment.pins++
+    try {
+      yield* segment.open(this.environment.kernels, this.logId)
+    } finally {
+      segment.pins--
+    }
+    if (segment.header === undefined) throw new Error('the segment is not open')
+    segment.index = new OffsetIndex(segment.base)
+    this.#states.set(segment, startState(segment.header, segment.fd, INDEX_INTERVAL))
+    this.environment.touch(segment)
+    this.segments.push(segment)
+  }
+
+  *#readCommitted(): Procedure<{ committed: EndSlot | undefined; durable: EndSlot | undefined }> {
+    for (let tries = 0; ; tries++) {
+      const bytes = yield* io.readFile(path.join(this.directory, COMMITTED_FILE), constants.O_RDONLY, COMMITTED_BYTES)
+      if (bytes === undefined) return { committed: undefined, durable: undefined }
+      const slots = decodeCommitted(bytes, this.#logSeed, this.environment.kernels.crc32c)
+      // The writer replaces the slot in place: a torn view is read again.
+      if (slots.committed !== undefined || tries >= 3) return slots
+    }
+  }
+
+  /** Starts anew from MANIFEST: first open, another epoch, files that went away. Segments that are still the same stay open. */
+  *#reload(): Procedure<void> {
+    const { kernels } = this.environment
+    const manifest = yield* Manifest.load(this.directory, kernels)
+    if (manifest === undefined) throw new LogError('ERR_SEALOG_NOT_FOUND', `the log in ${this.directory} is gone`, { file: this.directory })
+    const sameEpoch = manifest.state.epoch === this.epoch
+    this.#manifest = manifest
+    const old = this.segments.all
+    const closed = manifest.state.closed.map(
+      (facts) =>
+        old.find((segment) => segment.closed && segment.base === facts.base && segment.generation === facts.generation && segment.end === facts.end) ??
+        new Segment(this.directory, facts.base, facts.generation, facts.end, facts.bytes - FOOTER_FRAME_BYTES, true),
+    )
+    for (const segment of old) if (!closed.includes(segment)) yield* this.#retire(segment)
+    this.segments.reset(closed)
+    this.#alive = yield* isWriterAlive(this.directory)
+    this.#lastAliveCheck = Date.now()
+    const slots = yield* this.#readCommitted()
+    const valid = slots.committed !== undefined && slots.committed.epoch === this.epoch
+    if (!sameEpoch || !valid) this.#committed = Math.min(this.#committed, closed.at(-1)?.end ?? this.startOffset)
+    if (this.#alive && valid && slots.committed !== undefined) {
+      yield* this.#walkTo(slots.committed.end)
+      this.#setEnds(Math.min(slots.committed.end, this.#walkedEnd()), slots.durable)
+      return
+    }
+    yield* this.#recoverInMemory(slots.durable)
+    this.#setEnds(this.#walkedEnd(), slots.durable)
+  }
+
+  /** No writer tells the end: judge the tail as recovery would, writing nothing. Rot refuses. */
+  *#recoverInMemory(durable: EndSlot | undefined): Procedure<void> {
+    const closed = this.#manifest.state.closed.at(-1)
+    const from = closed?.end ?? 0
+    const names = ((yield* io.list(path.join(this.directory, SEGMENTS_DIRECTORY))) ?? []).map(parseSegmentFile)
+    const unclosed = names
+      .filter((name) => name !== undefined)
+      .filter((name) => name.generation === 0 && name.base >= from)
+      .sort((a, b) => a.base - b.base)
+      .map((name) => new Segment(this.directory, name.base, 0, name.base, SEGMENT_HEADER_BYTES, false))
+    const context = {
+      directory: this.directory,
+      kernels: this.environment.kernels,
+      logId: this.logId,
+      intervalBytes: INDEX_INTERVAL,
+      durable: durable !== undefined && durable.epoch === this.epoch ? durable : undefined,
+      evict: false,
+    }
+    const tail = yield* readTail(context, unclosed, constants.O_RDONLY, closed === undefined ? undefined : { chain: closed.linkChain, end: closed.end })
+    for (const segment of tail.cut) yield* segment.release()
+    if (tail.damage?.rot !== undefined && !this.#alive) {
+      for (const part of tail.parts) yield* part.segment.release()
+      throw damageError(tail.damage)
+    }
+    for (const part of tail.parts) {
+      this.#states.set(part.segment, part.state)
+      this.environment.touch(part.segment)
+      this.segments.push(part.segment)
+    }
+  }
+
+  *#retire(segment: Segment): Procedure<void> {
+    this.#states.delete(segment)
+    segment.retired = true
+    this.environment.forget(segment)
+    yield* segment.release()
+  }
+
+  // ── being woken ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @internal Watches COMMITTED, with polling as fallback, while anybody waits. */
+  override changed(keepAlive: boolean): { readonly promise: Promise<void>; cancel(): void } {
+    const change = this.#changes.next()
+    if (keepAlive) this.#keepAlive++
+    this.#watch()
+    return {
+      promise: change.promise,
+      cancel: () => {
+        change.cancel()
+        if (keepAlive) this.#keepAlive--
+        this.#watch()
+      },
+    }
+  }
+
+  #watch(): void {
+    const needed = (this.#changes.waiting > 0 || this.#keepAlive > 0) && !this.#closed
+    if (!needed) {
+      this.#watcher?.close()
+      this.#watcher = undefined
+      clearInterval(this.#poll)
+      this.#poll = undefined
+      return
+    }
+    const look = () => {
+      if (!this.#closed) void this.refresh().catch(() => this.#changes.notify())
+    }
+    if (this.#watcher === undefined) {
+      try {
+        this.#watcher = watch(this.directory, (_event, name) => {
+          if (name === COMMITTED_FILE || name === null) look()
+        })
+        this.#watcher.on('error', () => {})
+      } catch {
+        // Polling alone serves where there is nothing to watch with.
+      }
+    }
+    this.#poll ??= setInterval(look, this.#pollIntervalMs)
+    if (this.#keepAlive > 0) {
+      this.#watcher?.ref()
+      this.#poll.ref()
+    } else {
+      this.#watcher?.unref()
+      this.#poll.unref()
+    }
+    // What changed between the last look and the start of watching is seen now.
+    look()
+  }
+
+  /** Ends followers and lets the files go. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#changes.notify()
+    this.#watch()
+    await this.#refreshing?.catch(() => {})
+    await this.environment.runner.run(this.#letGo())
+  }
+
+  closeSync(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#changes.notify()
+    this.#watch()
+    this.environment.runner.runSync(this.#letGo())
+  }
+
+  *#letGo(): Procedure<void> {
+    for (const segment of this.segments.all) yield* this.#retire(segment)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+/** Why there is no MANIFEST: no directory, no log, or segments without one. */
+function* checkOpenable(directory: string): Procedure<LogError> {
+  const names = (yield* io.list(path.join(directory, SEGMENTS_DIRECTORY))) ?? []
+  if (names.some((name) => parseSegmentFile(name) !== undefined)) {
+    return new LogError('ERR_SEALOG_MANIFEST', `MANIFEST is missing in ${directory} but there are segments`, { file: directory })
+  }
+  return new LogError('ERR_SEALOG_NOT_FOUND', `there is no log in ${directory}`, { file: directory })
+}

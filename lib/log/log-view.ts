@@ -1,0 +1,263 @@
+import { constants } from 'node:fs'
+import { argumentError, ChecksumError, LogError, OffsetTruncatedError } from '../errors.js'
+import { FRAME_TOMBSTONE } from '../format/constants.js'
+import * as k from '../kernels/kernels.js'
+import type { Procedure } from '../kernels/procedure.js'
+import type { CodecName } from '../options.js'
+import { loadIndex } from '../segment/index-store.js'
+import type { Segment } from '../segment/segment.js'
+import type { SegmentSet } from '../segment/segment-set.js'
+import type { Environment } from './environment.js'
+import { BatchIterator, type BatchOptions, type BatchSource, type ReadOptions, RecordIterator } from './iterators.js'
+import type { OffsetRange } from './manifest.js'
+import { BlockRequest, isGone, readBlock } from './read-block.js'
+import { Record } from './record.js'
+import type { RecordBatch } from './record-batch.js'
+
+/** Looks up positions in the sparse offset index. */
+export interface IndexView {
+  /**
+   * Position of the index entry from which `offset` is reached, in its segment file; `out[0]` becomes the segment's base offset.
+   * −1 when the offset is outside the log or the index of its segment is not in memory (the first read loads it). Allocates nothing.
+   */
+  lookup(offset: number, out?: Float64Array): number
+}
+
+/** Reading: what a writing log and a read-only one have in common. */
+export abstract class LogView<T> implements BatchSource {
+  /** @internal */
+  readonly environment: Environment
+  /** @internal */
+  abstract readonly segments: SegmentSet
+  abstract readonly directory: string
+  abstract readonly startOffset: number
+  abstract readonly committedOffset: number
+  /** @internal Records below were accepted, if perhaps not yet committed. */
+  abstract readonly acceptedOffset: number
+  abstract readonly epoch: number
+  abstract readonly codec: CodecName
+  abstract readonly closed: boolean
+  /** @internal Ranges that repair had to give up. */
+  abstract readonly lost: readonly OffsetRange[]
+  /** @internal */
+  abstract readonly logId: Uint8Array
+  /** @internal */
+  abstract readonly indexIntervalBytes: number
+  /** @internal */
+  abstract readonly writable: boolean
+  readonly index: IndexView
+
+  constructor(environment: Environment) {
+    this.environment = environment
+    this.index = { lookup: (offset, out) => this.#lookup(offset, out) }
+  }
+
+  get backend(): k.Backend {
+    return this.environment.kernels.backend
+  }
+
+  /** @internal A read wants an offset at or past the committed end: commit what is accepted, or look again what the writer did. */
+  abstract catchUp(offset: number): Promise<void>
+
+  /** @internal */
+  protected abstract catchUpSync(offset: number): void
+
+  /** @internal Called before damage is reported: true when the view has changed and the read should be tried again. */
+  abstract recheck(): Promise<boolean>
+
+  /** @internal Resolves when the committed offset, the epoch or the state of the view may have changed. */
+  abstract changed(keepAlive: boolean): { readonly promise: Promise<void>; cancel(): void }
+
+  /**
+   * The record at `offset`, read and verified on the calling thread; `undefined` at or past the end and for an offset compacted away.
+   * Throws OffsetTruncatedError below `startOffset`, ChecksumError for damage, ERR_SEALOG_LOST in a range that repair gave up.
+   */
+  getSync(offset: number): Record<T> | undefined {
+    this.#checkRead(offset)
+    if (offset >= this.committedOffset) {
+      this.catchUpSync(offset)
+      if (offset >= this.committedOffset) return undefined
+    }
+    const segment = this.segments.find(offset)
+    if (segment === undefined) return undefined
+    if (segment.fd < 0 || segment.index === undefined) this.environment.runner.runSync(this.prepare(segment))
+    this.environment.touch(segment)
+    const index = segment.index
+    const entry = index === undefined ? -1 : index.find(offset)
+    if (index === undefined || entry < 0) return this.#getSlow(segment, offset)
+    const { kernels } = this.environment
+    const status = kernels.readRecord(
+      segment.fd,
+      segment.seed,
+      index.position(entry),
+      segment.endPosition,
+      index.offset(entry),
+      index.batchFirst(entry),
+      offset,
+      segment.sparse ? 1 : 0,
+    )
+    // A log that is being opened anew has let go of its segments; this descriptor is nobody's then.
+    if (segment.retired && segment.pins === 0) this.environment.runner.runSync(segment.release())
+    return status === k.READ_OK ? this.#copyOut(offset) : this.#getSlow(segment, offset)
+  }
+
+  /** The same without file work on this thread. */
+  async get(offset: number): Promise<Record<T> | undefined> {
+    this.#checkRead(offset)
+    if (offset >= this.committedOffset) {
+      await this.catchUp(offset)
+      if (offset >= this.committedOffset) return undefined
+    }
+    for (;;) {
+      const segment = this.segments.find(offset)
+      if (segment === undefined) return undefined
+      try {
+        return await this.environment.runner.run(this.#find(segment, offset))
+      } catch (error) {
+        if (!(error instanceof ChecksumError || isGone(error)) || !(await this.recheck())) throw error
+        this.#checkRead(offset)
+        if (offset >= this.committedOffset) return undefined
+      }
+    }
+  }
+
+  /**
+   * Records from `from` (inclusive, default startOffset) to `to` (exclusive) or for `limit` records; with `follow` it waits for more at the end.
+   * `return()` ends a waiting `next()` at once. A waiting follower keeps the process alive unless `ref` is false.
+   */
+  read(options: ReadOptions = {}): AsyncIterableIterator<Record<T>> {
+    return new RecordIterator<T>(this.batches(options), options.limit)
+  }
+
+  /** Records block by block: the fast path. `maxBytes` bounds a block (default 1 MiB); a larger record or batch of the writer is a block of its own. */
+  batches(options: BatchOptions = {}): AsyncIterableIterator<RecordBatch<T>> {
+    return new BatchIterator<T>(this, options)
+  }
+
+  /** The first offset whose running maximum of timestamps is at or above `time` (ms); `committedOffset` when there is none. */
+  async offsetAt(time: number): Promise<number> {
+    if (!Number.isFinite(time)) throw argumentError('time', time, 'a time in ms')
+    this.checkOpen()
+    return this.environment.runner.run(this.#offsetAt(time))
+  }
+
+  /** @internal */
+  checkOpen(): void {
+    if (this.closed) throw new LogError('ERR_SEALOG_CLOSED', `${this.directory} is closed`)
+  }
+
+  /** @internal Opens a segment and its index. */
+  *prepare(segment: Segment): Procedure<void> {
+    const { kernels } = this.environment
+    segment.pins++
+    try {
+      // The writer may take up an unclosed segment again while it is being read: one descriptor serves both.
+      yield* segment.open(kernels, this.logId, this.writable && !segment.closed ? constants.O_RDWR : constants.O_RDONLY)
+      yield* loadIndex(segment, kernels, this.indexIntervalBytes, this.writable)
+    } finally {
+      segment.pins--
+    }
+    this.environment.touch(segment)
+  }
+
+  /** @internal The reading of one block at `offset`; see read-block.ts. */
+  *block(segment: Segment, offset: number, request: BlockRequest): Procedure<void> {
+    if (segment.fd < 0 || segment.index === undefined) yield* this.prepare(segment)
+    segment.pins++
+    try {
+      yield* readBlock(segment, offset, request)
+    } finally {
+      segment.pins--
+      if (segment.retired && segment.pins === 0) yield* segment.release()
+    }
+  }
+
+  #checkRead(offset: number): void {
+    if (!Number.isSafeInteger(offset) || offset < 0) throw argumentError('offset', offset, 'an integer from 0 to 2^53 − 1')
+    this.checkOpen()
+    if (offset < this.startOffset) throw new OffsetTruncatedError(offset, this.startOffset)
+    this.checkLost(offset)
+  }
+
+  /** @internal */
+  checkLost(offset: number): void {
+    for (const range of this.lost) {
+      if (offset >= range.from && offset < range.to) {
+        throw new LogError('ERR_SEALOG_LOST', `offsets ${range.from} to ${range.to - 1} were lost to damage and given up by repair`, {
+          offset: range.from,
+          endOffset: range.to,
+        })
+      }
+    }
+  }
+
+  #copyOut(offset: number): Record<T> {
+    const { out, copyOut } = this.environment.kernels.shared
+    const keyStart = out[k.OUT_KEY_START]
+    const keyLength = out[k.OUT_KEY_LENGTH]
+    const valueStart = out[k.OUT_VALUE_START]
+    const tombstone = out[k.OUT_TYPE] === FRAME_TOMBSTONE
+    const key = keyLength < 0 ? undefined : copyOut.slice(keyStart, keyStart + keyLength)
+    const bytes = copyOut.slice(valueStart, valueStart + out[k.OUT_VALUE_LENGTH])
+    return new Record(offset, out[k.OUT_TIMESTAMP], key, tombstone, out[k.OUT_BATCH_FIRST], this.#value(bytes, tombstone))
+  }
+
+  #value(bytes: Uint8Array, tombstone: boolean): T {
+    if (this.codec === 'bytes') return bytes as T
+    return (tombstone ? null : JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'))) as T
+  }
+
+  /** Large records, missing index entries and damage. */
+  #getSlow(segment: Segment, offset: number): Record<T> | undefined {
+    return this.environment.runner.runSync(this.#find(segment, offset))
+  }
+
+  *#find(segment: Segment, offset: number): Procedure<Record<T> | undefined> {
+    const request = new BlockRequest(this.codec, 16 * 1024, 256)
+    request.single = true
+    yield* this.block(segment, offset, request)
+    const found = request.result
+    if (found === undefined || found.length === 0 || found.offset(0) !== offset) return undefined
+    return found.record(0) as Record<T>
+  }
+
+  *#offsetAt(time: number): Procedure<number> {
+    const segments = this.segments.all
+    const end = this.committedOffset
+    let low = 0
+    let high = segments.length - 1
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1
+      if (segments[middle].header === undefined) yield* this.prepare(segments[middle])
+      if ((segments[middle].header?.runningTime ?? -1) < time) low = middle
+      else high = middle - 1
+    }
+    for (let i = low; i < segments.length; i++) {
+      const segment = segments[i]
+      yield* this.prepare(segment)
+      const index = segment.index
+      let offset = index === undefined || index.length === 0 ? segment.base : index.offset(i === low ? index.findTime(time) : 0)
+      while (offset < Math.min(segment.end, end)) {
+        const request = new BlockRequest(this.codec, 64 * 1024, 1024)
+        yield* this.block(segment, offset, request)
+        const batch = request.result
+        if (batch === undefined) break
+        for (let j = 0; j < batch.length; j++) if (batch.timestamp(j) >= time) return Math.min(Math.max(batch.offset(j), this.startOffset), end)
+        if (batch.nextOffset <= offset) break
+        offset = batch.nextOffset
+      }
+    }
+    return end
+  }
+
+  #lookup(offset: number, out: Float64Array | undefined): number {
+    if (!(offset >= this.startOffset && offset < this.committedOffset)) return -1
+    const segment = this.segments.find(offset)
+    const index = segment?.index
+    if (segment === undefined || index === undefined) return -1
+    const entry = index.find(offset)
+    if (entry < 0) return -1
+    if (out !== undefined) out[0] = segment.base
+    return index.position(entry)
+  }
+}

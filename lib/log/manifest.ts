@@ -1,0 +1,205 @@
+import { constants } from 'node:fs'
+import path from 'node:path'
+import { LogError } from '../errors.js'
+import { decodeManifest, encodeManifestHeader, encodeManifestRecord } from '../format/manifest-file.js'
+import { MANIFEST_FILE } from '../format/names.js'
+import type { Kernels } from '../kernels/kernels.js'
+import type { Procedure } from '../kernels/procedure.js'
+import * as io from '../kernels/requests.js'
+import type { LogSettings } from '../options.js'
+
+const MANIFEST_BYTES_LIMIT = 2 ** 30
+const REWRITE_BYTES = 64 * 1024
+
+/** A segment that has its footer, is truncated to size and synced. */
+export interface ClosedSegment {
+  readonly base: number
+  readonly generation: number
+  /** Offset behind it. */
+  readonly end: number
+  /** File size; the footer is the last 88 bytes. */
+  readonly bytes: number
+  /** What the next header's prevChain must be. */
+  readonly linkChain: number
+  readonly firstChunkSequence: number
+  readonly chunks: number
+  /** Running maximum of all timestamps up to its end, −1: none. */
+  readonly runningTime: number
+  /** ms; retention by age counts from here. */
+  readonly closedAt: number
+}
+
+/** Cut everything behind `end`: planned durably, then done, then cleared. All numbers are those of the segment that becomes the last. */
+export interface TruncateIntent {
+  readonly kind: 'truncateAfter'
+  readonly base: number
+  /** Where the file ends after the cut, before the new commit frame. */
+  readonly position: number
+  readonly end: number
+  /** New epoch, valid from here on. */
+  readonly epoch: number
+  /** Commit frame of a shortened group (hex); '' when the cut lies on a group boundary. */
+  readonly commit: string
+}
+
+export interface OffsetRange {
+  readonly from: number
+  readonly to: number
+}
+
+type ManifestRecord =
+  | { readonly type: 'settings'; readonly settings: LogSettings }
+  | { readonly type: 'closed'; readonly segment: ClosedSegment }
+  | { readonly type: 'start'; readonly offset: number; readonly removed: readonly number[] }
+  | { readonly type: 'epoch'; readonly epoch: number }
+  | { readonly type: 'intent'; readonly intent: TruncateIntent }
+  | { readonly type: 'truncated'; readonly base: number; readonly epoch: number }
+  | { readonly type: 'swapped'; readonly segment: ClosedSegment; readonly lost: readonly OffsetRange[] }
+  | { readonly type: 'snapshot'; readonly state: ManifestState }
+
+export interface ManifestState {
+  readonly settings: LogSettings
+  readonly epoch: number
+  readonly startOffset: number
+  readonly closed: readonly ClosedSegment[]
+  readonly intent: TruncateIntent | undefined
+  readonly lost: readonly OffsetRange[]
+}
+
+/**
+ * MANIFEST: an append-only file of CRC'd JSON records, synced per change, rewritten when it has doubled. What it says is truth about everything that
+ * is not in a segment. `state` is replaced, never changed in place.
+ */
+export class Manifest {
+  readonly #kernels: Kernels
+  readonly #directory: string
+  readonly #path: string
+  readonly logId: Uint8Array
+  readonly createdAt: number
+  #seed: number
+  #end: number
+  #liveBytes: number
+  state: ManifestState
+
+  private constructor(kernels: Kernels, directory: string, logId: Uint8Array, createdAt: number, seed: number, end: number, state: ManifestState) {
+    this.#kernels = kernels
+    this.#directory = directory
+    this.#path = path.join(directory, MANIFEST_FILE)
+    this.logId = logId
+    this.createdAt = createdAt
+    this.#seed = seed
+    this.#end = end
+    this.#liveBytes = end
+    this.state = state
+  }
+
+  /** undefined when there is no MANIFEST. A torn last record is left out; the next append overwrites it. */
+  static *load(directory: string, kernels: Kernels): Procedure<Manifest | undefined> {
+    const file = path.join(directory, MANIFEST_FILE)
+    const bytes = yield* io.readFile(file, constants.O_RDONLY, MANIFEST_BYTES_LIMIT)
+    if (bytes === undefined) return undefined
+    const content = decodeManifest(bytes, kernels.crc32c)
+    if (content.kind === 'newer') throw new LogError('ERR_SEALOG_FORMAT_NEWER', `${file} was written by a newer version of sealog`, { file, position: 0 })
+    if (content.kind === 'damaged') throw damaged(file, content.position, content.why)
+    const state = replay(content.records as ManifestRecord[], file)
+    const manifest = new Manifest(kernels, directory, content.logId, content.createdAt, content.seed, content.end, state)
+    manifest.#torn = content.torn
+    return manifest
+  }
+
+  #torn = false
+
+  static *create(directory: string, kernels: Kernels, logId: Uint8Array, createdAt: number, state: ManifestState): Procedure<Manifest> {
+    const manifest = new Manifest(kernels, directory, logId, createdAt, 0, 0, state)
+    yield* manifest.rewrite()
+    return manifest
+  }
+
+  /** Appends one record and syncs it; then `state` shows it. After a failure the file may or may not hold it: the log must be poisoned. */
+  *append(record: ManifestRecord): Procedure<void> {
+    const next = apply(this.state, record, this.#path)
+    const bytes = encodeManifestRecord(record, this.#seed, this.#kernels.crc32c)
+    if (this.#torn || this.#end + bytes.length > Math.max(REWRITE_BYTES, 2 * this.#liveBytes)) {
+      this.state = next
+      yield* this.rewrite()
+      return
+    }
+    const fd = yield* io.open(this.#path, constants.O_RDWR)
+    try {
+      yield* io.write(fd, this.#end, bytes, this.#path)
+      yield* io.datasync(fd, this.#path)
+    } finally {
+      yield* io.close(fd)
+    }
+    this.#end += bytes.length
+    this.state = next
+  }
+
+  /** Replaces the file by its state: tmp, sync, rename, directory sync. */
+  *rewrite(): Procedure<void> {
+    const header = encodeManifestHeader(this.logId, this.createdAt, this.#kernels.crc32c)
+    const record = encodeManifestRecord({ type: 'snapshot', state: this.state } satisfies ManifestRecord, header.seed, this.#kernels.crc32c)
+    const temporary = `${this.#path}.tmp`
+    const fd = yield* io.open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC)
+    try {
+      yield* io.write(fd, 0, Buffer.concat([header.bytes, record]), temporary)
+      yield* io.sync(fd, temporary)
+    } finally {
+      yield* io.close(fd)
+    }
+    yield* io.rename(temporary, this.#path)
+    yield* io.syncDirectory(this.#directory)
+    this.#seed = header.seed
+    this.#end = header.bytes.length + record.length
+    this.#liveBytes = this.#end
+    this.#torn = false
+  }
+}
+
+function replay(records: readonly ManifestRecord[], file: string): ManifestState {
+  let state: ManifestState | undefined
+  for (const record of records) {
+    if (record.type === 'snapshot') state = record.state
+    else if (state === undefined) throw damaged(file, 0, 'the first record is missing')
+    else state = apply(state, record, file)
+  }
+  if (state === undefined) throw damaged(file, 0, 'it holds no record')
+  return state
+}
+
+function apply(state: ManifestState, record: ManifestRecord, file: string): ManifestState {
+  switch (record.type) {
+    case 'snapshot':
+      return record.state
+    case 'settings':
+      return { ...state, settings: record.settings }
+    case 'closed':
+      return { ...state, closed: [...state.closed.filter((segment) => segment.base !== record.segment.base), record.segment].sort((a, b) => a.base - b.base) }
+    case 'start':
+      return { ...state, startOffset: record.offset, closed: state.closed.filter((segment) => !record.removed.includes(segment.base)) }
+    case 'epoch':
+      return { ...state, epoch: record.epoch }
+    case 'intent':
+      return { ...state, intent: record.intent }
+    case 'truncated':
+      return {
+        ...state,
+        intent: undefined,
+        epoch: record.epoch,
+        closed: state.closed.filter((segment) => segment.base < record.base),
+        lost: state.lost.filter((range) => range.to <= record.base),
+      }
+    case 'swapped':
+      return {
+        ...state,
+        closed: state.closed.map((segment) => (segment.base === record.segment.base ? record.segment : segment)),
+        lost: [...state.lost, ...record.lost],
+      }
+    default:
+      throw new LogError('ERR_SEALOG_FORMAT_NEWER', `${file} holds a record of an unknown type`, { file })
+  }
+}
+
+function damaged(file: string, position: number, why: string): LogError {
+  return new LogError('ERR_SEALOG_MANIFEST', `${file} is damaged at position ${position} (${why})`, { file, position })
+}

@@ -1,0 +1,159 @@
+import { ChecksumError, LogError } from '../errors.js'
+import { COMMIT_FRAME_BYTES, SEGMENT_HEADER_BYTES } from '../format/constants.js'
+import * as k from '../kernels/kernels.js'
+import type { Procedure } from '../kernels/procedure.js'
+import { check } from '../kernels/requests.js'
+import type { CodecName } from '../options.js'
+import { stopWord } from '../segment/recovery.js'
+import type { Segment } from '../segment/segment.js'
+import { findGroup } from '../segment/walk.js'
+import { RecordBatch } from './record-batch.js'
+
+/** Where the next block of a segment begins. */
+interface Resume {
+  readonly segment: Segment
+  readonly position: number
+  readonly offset: number
+  /** −1: a batch begins here. */
+  readonly batchFirst: number
+}
+
+/** Reading blocks one after the other: what is asked for, the scan table they share, where to go on, and the last result. */
+export class BlockRequest {
+  readonly codec: CodecName
+  maxBytes: number
+  /** Records at or above are not listed. */
+  limit = Number.POSITIVE_INFINITY
+  /** Only the first record is wanted: batches may be cut. */
+  single = false
+  result: RecordBatch<unknown> | undefined
+  resume: Resume | undefined
+  table: Uint32Array
+  readonly numbers = new Float64Array(k.SCAN_LENGTH)
+
+  constructor(codec: CodecName, maxBytes: number, rows: number) {
+    this.codec = codec
+    this.maxBytes = maxBytes
+    this.table = new Uint32Array(rows * k.SCAN_COLUMNS)
+  }
+}
+
+/**
+ * Reads the block at `offset` of an open segment into a fresh buffer; `request.result` is undefined at the end of the segment.
+ * Whole batches of the writer, unless one batch is larger than the block: then the buffer grows to hold it.
+ */
+export function* readBlock(segment: Segment, offset: number, request: BlockRequest): Procedure<void> {
+  request.result = undefined
+  const { numbers } = request
+  let { position, next, batchFirst } = startAt(segment, offset, request.resume)
+  let buffer = new Uint8Array(Math.max(64, Math.min(request.maxBytes, segment.endPosition - position)))
+  const header = segment.header
+  if (header === undefined) throw new Error('the segment is not open')
+  while (position < segment.endPosition) {
+    numbers[k.SCAN_SEED] = header.seed
+    numbers[k.SCAN_OFFSET] = next
+    numbers[k.SCAN_BATCH_FIRST] = batchFirst
+    numbers[k.SCAN_FROM] = offset
+    numbers[k.SCAN_MAX_RECORD] = header.maxRecordBytes
+    numbers[k.SCAN_SPARSE] = header.sparse ? 1 : 0
+    check(
+      yield { operation: k.FILE_SCAN, fd: segment.fd, a: position, b: segment.endPosition, bytes: buffer, numbers, table: request.table },
+      k.FILE_SCAN,
+      segment.path,
+    )
+    const count = numbers[k.SCAN_COUNT]
+    const stop = numbers[k.SCAN_STOP]
+    const whole = numbers[k.SCAN_BATCH_END]
+    if (count > 0) {
+      const cut = whole < count && !request.single
+      if (cut && whole === 0 && (stop === k.STOP_END || stop === k.STOP_TABLE_FULL) && numbers[k.SCAN_NEXT_POSITION] < segment.endPosition) {
+        // One batch of the writer is larger than the block.
+        if (stop === k.STOP_TABLE_FULL) request.table = new Uint32Array(request.table.length * 4)
+        else buffer = new Uint8Array(Math.min(buffer.length * 2, segment.endPosition - position))
+        continue
+      }
+      finish(segment, request, buffer, position, cut && whole > 0 ? whole : count, count)
+      return
+    }
+    if (stop === k.STOP_LARGE) {
+      buffer = new Uint8Array(numbers[k.SCAN_NEEDED])
+      continue
+    }
+    if (stop === k.STOP_FOOTER) break
+    if (stop !== k.STOP_END && stop !== k.STOP_TABLE_FULL) {
+      const bad = numbers[k.SCAN_NEXT_POSITION]
+      const expected = numbers[k.SCAN_NEXT_OFFSET] < 0 ? next : numbers[k.SCAN_NEXT_OFFSET]
+      if (!(yield* passDamagedMark(segment, bad, expected, numbers))) throw yield* locateDamage(segment, bad, expected, stop)
+      position = bad + COMMIT_FRAME_BYTES
+      next = expected
+      batchFirst = -1
+      continue
+    }
+    if (numbers[k.SCAN_NEXT_POSITION] <= position) break
+    position = numbers[k.SCAN_NEXT_POSITION]
+    next = numbers[k.SCAN_NEXT_OFFSET]
+    batchFirst = numbers[k.SCAN_NEXT_BATCH_FIRST]
+  }
+  if (segment.closed && !header.sparse && next < segment.end && offset < segment.end) throw yield* locateDamage(segment, position, next, k.STOP_FOOTER)
+}
+
+function startAt(segment: Segment, offset: number, resume: Resume | undefined): { position: number; next: number; batchFirst: number } {
+  if (resume !== undefined && resume.segment === segment && resume.offset === offset)
+    return { position: resume.position, next: resume.offset, batchFirst: resume.batchFirst }
+  const index = segment.index
+  const entry = index === undefined ? -1 : index.find(offset)
+  if (index === undefined || entry < 0) return { position: SEGMENT_HEADER_BYTES, next: segment.sparse ? -1 : segment.base, batchFirst: -1 }
+  return { position: index.position(entry), next: index.offset(entry), batchFirst: index.batchFirst(entry) }
+}
+
+function finish(segment: Segment, request: BlockRequest, buffer: Uint8Array, position: number, taken: number, count: number): void {
+  const { numbers, table } = request
+  const rows = table.slice(0, taken * k.SCAN_COLUMNS)
+  const all = new RecordBatch<unknown>(buffer, rows, 0, taken, 0, request.codec)
+  const nextOffset = taken === count ? numbers[k.SCAN_NEXT_OFFSET] : all.offset(taken - 1) + 1
+  request.resume =
+    taken === count
+      ? { segment, position: numbers[k.SCAN_NEXT_POSITION], offset: nextOffset, batchFirst: numbers[k.SCAN_NEXT_BATCH_FIRST] }
+      : { segment, position: position + table[taken * k.SCAN_COLUMNS], offset: nextOffset, batchFirst: -1 }
+  let length = taken
+  while (length > 0 && all.offset(length - 1) >= request.limit) length--
+  request.result =
+    length === taken
+      ? new RecordBatch(buffer, rows, 0, taken, nextOffset, request.codec)
+      : length === 0
+        ? undefined
+        : new RecordBatch(buffer, rows, 0, length, all.offset(length - 1) + 1, request.codec)
+}
+
+/** A damaged mark costs nothing (format.md rule 4): the frame behind it carries on with the very offset that is expected. */
+function* passDamagedMark(segment: Segment, bad: number, expected: number, numbers: Float64Array): Procedure<boolean> {
+  const position = bad + COMMIT_FRAME_BYTES
+  if (position >= segment.endPosition || segment.sparse) return false
+  const probe = numbers.slice()
+  probe[k.SCAN_OFFSET] = expected
+  probe[k.SCAN_BATCH_FIRST] = -1
+  probe[k.SCAN_FROM] = Number.MAX_SAFE_INTEGER
+  const table = new Uint32Array(k.SCAN_COLUMNS)
+  const buffer = new Uint8Array(Math.min(64 * 1024, segment.endPosition - position))
+  check(yield { operation: k.FILE_SCAN, fd: segment.fd, a: position, b: segment.endPosition, bytes: buffer, numbers: probe, table }, k.FILE_SCAN, segment.path)
+  return probe[k.SCAN_STOP] === k.STOP_LARGE || probe[k.SCAN_NEXT_POSITION] > position
+}
+
+/** The error for damage that a read met at `position`, where `offset` was expected; looks for the first offset that is good again. */
+export function* locateDamage(segment: Segment, position: number, offset: number, stop: number): Procedure<LogError> {
+  if (stop === k.STOP_NEWER) {
+    return new LogError('ERR_SEALOG_FORMAT_NEWER', `${segment.path}, position ${position}: a frame was written by a newer version of sealog`, {
+      file: segment.path,
+      position,
+      offset,
+    })
+  }
+  const group = yield* findGroup(segment, position, segment.endPosition)
+  const endOffset = group === undefined ? (segment.closed ? segment.end : undefined) : group.firstOffset
+  return new ChecksumError(segment.path, position, offset, stopWord(stop), endOffset !== undefined && endOffset > offset ? endOffset : undefined)
+}
+
+/** The segment file went away under a reader. */
+export function isGone(error: unknown): boolean {
+  return error instanceof LogError && error.code === 'ERR_SEALOG_IO' && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT'
+}

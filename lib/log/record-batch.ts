@@ -1,0 +1,85 @@
+import { FLAG_BATCH_INDEX, FLAG_KEY, FRAME_TOMBSTONE } from '../format/constants.js'
+import { SCAN_COLUMNS } from '../kernels/kernels.js'
+import type { CodecName } from '../options.js'
+import { decodeValue } from './codec.js'
+import { Record } from './record.js'
+
+/**
+ * Consecutive records in one buffer that nobody writes again: `bytes(i)` and `key(i)` are views of it, valid as long as they are held.
+ * Never ends inside a batch of the writer unless that batch alone is larger than `maxBytes`.
+ */
+export class RecordBatch<T> {
+  readonly length: number
+  /** Offset behind the last record. */
+  readonly nextOffset: number
+  readonly #buffer: Uint8Array
+  readonly #view: DataView
+  readonly #table: Uint32Array
+  readonly #first: number
+  readonly #codec: CodecName
+
+  /** `first`: row of `table` at which the batch begins. */
+  constructor(buffer: Uint8Array, table: Uint32Array, first: number, length: number, nextOffset: number, codec: CodecName) {
+    this.#buffer = buffer
+    this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+    this.#table = table
+    this.#first = first
+    this.length = length
+    this.nextOffset = nextOffset
+    this.#codec = codec
+  }
+
+  offset(i: number): number {
+    const at = this.#frame(i) + 8
+    return this.#view.getUint32(at + 4, true) * 4294967296 + this.#view.getUint32(at, true)
+  }
+
+  timestamp(i: number): number {
+    const at = this.#frame(i) + 16
+    return this.#view.getUint16(at + 4, true) * 4294967296 + this.#view.getUint32(at, true)
+  }
+
+  /** The value's bytes, whatever the codec. */
+  bytes(i: number): Uint8Array {
+    const row = this.#row(i)
+    return new Uint8Array(this.#buffer.buffer, this.#buffer.byteOffset + this.#table[row + 1], this.#table[row + 2])
+  }
+
+  /** Codec bytes: the same view; codec json: the parsed value. */
+  value(i: number): T {
+    if (this.#codec === 'bytes') return this.bytes(i) as T
+    return (this.tombstone(i) ? null : decodeValue('json', this.bytes(i))) as T
+  }
+
+  key(i: number): Uint8Array | undefined {
+    const at = this.#frame(i)
+    const flags = this.#buffer[at + 23]
+    if ((flags & FLAG_KEY) === 0) return undefined
+    const start = at + 24 + ((flags & FLAG_BATCH_INDEX) === 0 ? 0 : 4)
+    return new Uint8Array(this.#buffer.buffer, this.#buffer.byteOffset + start + 2, this.#view.getUint16(start, true))
+  }
+
+  tombstone(i: number): boolean {
+    return this.#buffer[this.#frame(i) + 22] === FRAME_TOMBSTONE
+  }
+
+  /** First offset of the writer's batch that the record belongs to. */
+  batch(i: number): number {
+    return this.offset(i) - this.#table[this.#row(i) + 3]
+  }
+
+  /** The record with bytes of its own. */
+  record(i: number): Record<T> {
+    const value = this.#codec === 'bytes' ? (this.bytes(i).slice() as T) : this.value(i)
+    return new Record(this.offset(i), this.timestamp(i), this.key(i)?.slice(), this.tombstone(i), this.batch(i), value)
+  }
+
+  #row(i: number): number {
+    if (i < 0 || i >= this.length) throw new RangeError(`record ${i} of ${this.length}`)
+    return (this.#first + i) * SCAN_COLUMNS
+  }
+
+  #frame(i: number): number {
+    return this.#table[this.#row(i)]
+  }
+}

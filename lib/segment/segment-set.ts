@@ -1,0 +1,55 @@
+import type { Segment } from './segment.js'
+
+/** The segments of a log in order of their base offsets. */
+export class SegmentSet {
+  #segments: Segment[] = []
+
+  get all(): readonly Segment[] {
+    return this.#segments
+  }
+
+  get last(): Segment | undefined {
+    return this.#segments[this.#segments.length - 1]
+  }
+
+  reset(segments: readonly Segment[]): void {
+    this.#segments = [...segments]
+  }
+
+  push(segment: Segment): void {
+    this.#segments.push(segment)
+  }
+
+  /** The segment that holds `offset` if any does: the last whose base is not above it. */
+  find(offset: number): Segment | undefined {
+    const segments = this.#segments
+    const last = segments[segments.length - 1]
+    if (last === undefined) return undefined
+    if (offset >= last.base) return last
+    let low = 0
+    let high = segments.length - 1
+    if (offset < segments[0].base) return undefined
+    while (high - low > 1) {
+      const middle = (low + high) >>> 1
+      if (segments[middle].base <= offset) low = middle
+      else high = middle
+    }
+    return segments[low]
+  }
+
+  /** The one behind `segment`. */
+  after(segment: Segment): Segment | undefined {
+    return this.#segments[this.#segments.indexOf(segment) + 1]
+  }
+
+  /** Takes segments out: those for which `gone` holds. */
+  remove(gone: (segment: Segment) => boolean): Segment[] {
+    const removed = this.#segments.filter(gone)
+    this.#segments = this.#segments.filter((segment) => !gone(segment))
+    return removed
+  }
+
+  replace(old: Segment, by: Segment): void {
+    this.#segments = this.#segments.map((segment) => (segment === old ? by : segment))
+  }
+}
