@@ -42,5 +42,5 @@ export const DURABLE_SLOT = 64
 
 /** Bytes a frame with this body occupies, padding included. */
 export function frameBytes(bodyLength: number): number {
-  return FRAME_HEADER_BYTES + Math.ceil(bodyLength / FRAME_ALIGNMENT) * FRAME_ALIGNMENT
+  return FRAME_HEADER_BYTES + bodyLength + 7 - ((bodyLength + 7) % FRAME_ALIGNMENT)
 }

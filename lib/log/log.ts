@@ -132,7 +132,9 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
   /** Resolves when the record at `offset` is durable; without an offset: everything accepted so far. Waits for the next sync, see `sync`. */
   async durable(offset?: number): Promise<void> {
     const wanted = this.#waitable(offset)
-    if (wanted >= this.durableOffset) await this.driver.queue.whenDurable(wanted)
+    if (wanted < this.durableOffset) return
+    if (this.failure !== undefined) throw this.driver.queue.failureError()
+    await this.driver.queue.whenDurable(wanted)
   }
 
   /** Everything accepted is committed as the mode says. */

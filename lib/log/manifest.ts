@@ -128,6 +128,10 @@ export class Manifest {
     try {
       yield* io.write(fd, this.#end, bytes, this.#path)
       yield* io.datasync(fd, this.#path)
+    } catch (error) {
+      // What of the record is there is unknown; whatever comes next must not be written over its remains.
+      this.#torn = true
+      throw error
     } finally {
       yield* io.close(fd)
     }
@@ -158,13 +162,29 @@ export class Manifest {
 
 function replay(records: readonly ManifestRecord[], file: string): ManifestState {
   let state: ManifestState | undefined
+  // Runs of closed segments are taken in at once: a long log has as many of them as segments.
+  let closed: ClosedSegment[] = []
+  const settle = (before: ManifestState): ManifestState => {
+    if (closed.length === 0) return before
+    const settled = { ...before, closed: withClosed(before.closed, closed) }
+    closed = []
+    return settled
+  }
   for (const record of records) {
     if (record.type === 'snapshot') state = record.state
     else if (state === undefined) throw damaged(file, 0, 'the first record is missing')
-    else state = apply(state, record, file)
+    else if (record.type === 'closed') closed.push(record.segment)
+    else state = apply(settle(state), record, file)
   }
   if (state === undefined) throw damaged(file, 0, 'it holds no record')
-  return state
+  return settle(state)
+}
+
+function withClosed(before: readonly ClosedSegment[], added: readonly ClosedSegment[]): readonly ClosedSegment[] {
+  const last = before.at(-1)?.base ?? -1
+  if (added.length === 1 && added[0].base > last) return [...before, added[0]]
+  const byBase = new Map([...before, ...added].map((segment) => [segment.base, segment]))
+  return [...byBase.values()].sort((a, b) => a.base - b.base)
 }
 
 function apply(state: ManifestState, record: ManifestRecord, file: string): ManifestState {
@@ -174,7 +194,7 @@ function apply(state: ManifestState, record: ManifestRecord, file: string): Mani
     case 'settings':
       return { ...state, settings: record.settings }
     case 'closed':
-      return { ...state, closed: [...state.closed.filter((segment) => segment.base !== record.segment.base), record.segment].sort((a, b) => a.base - b.base) }
+      return { ...state, closed: withClosed(state.closed, [record.segment]) }
     case 'start':
       return { ...state, startOffset: record.offset, closed: state.closed.filter((segment) => !record.removed.includes(segment.base)) }
     case 'epoch':

@@ -90,6 +90,29 @@ export function* openUnderLock(
 
   const unclosed = yield* sweep(parts, (yield* io.list(folder)) ?? [])
   const closed = manifest.state.closed.map((facts) => new Segment(directory, facts.base, facts.generation, facts.end, facts.bytes - FOOTER_FRAME_BYTES, true))
+  try {
+    return yield* recover(parts, closed, unclosed, durable, lock, created, previousEnd)
+  } catch (error) {
+    for (const segment of [...closed, ...unclosed]) {
+      environment.forget(segment)
+      yield* segment.release()
+    }
+    throw error
+  }
+}
+
+/** From what is on disk to a log that may be served; refuses rot. */
+function* recover(
+  parts: LogParts,
+  closed: readonly Segment[],
+  unclosed: readonly Segment[],
+  durable: EndSlot | undefined,
+  lock: WriterLock,
+  created: boolean,
+  previousEnd: number | undefined,
+): Procedure<OpenedLog> {
+  const { directory, environment, manifest, session } = parts
+  const { kernels } = environment
   const lastClosed = manifest.state.closed.at(-1)
   const link = lastClosed === undefined ? undefined : { chain: lastClosed.linkChain, end: lastClosed.end }
   checkContinuity(parts, unclosed)

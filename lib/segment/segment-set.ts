@@ -22,24 +22,26 @@ export class SegmentSet {
 
   /** The segment that holds `offset` if any does: the last whose base is not above it. */
   find(offset: number): Segment | undefined {
+    return this.#segments[this.#place(offset)]
+  }
+
+  /** The one behind `segment`. */
+  after(segment: Segment): Segment | undefined {
+    return this.#segments[this.#place(segment.base) + 1]
+  }
+
+  #place(offset: number): number {
     const segments = this.#segments
-    const last = segments[segments.length - 1]
-    if (last === undefined) return undefined
-    if (offset >= last.base) return last
-    let low = 0
     let high = segments.length - 1
-    if (offset < segments[0].base) return undefined
+    if (high < 0 || offset < segments[0].base) return -1
+    if (offset >= segments[high].base) return high
+    let low = 0
     while (high - low > 1) {
       const middle = (low + high) >>> 1
       if (segments[middle].base <= offset) low = middle
       else high = middle
     }
-    return segments[low]
-  }
-
-  /** The one behind `segment`. */
-  after(segment: Segment): Segment | undefined {
-    return this.#segments[this.#segments.indexOf(segment) + 1]
+    return low
   }
 
   /** Takes segments out: those for which `gone` holds. */
