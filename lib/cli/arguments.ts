@@ -15,7 +15,6 @@ export function withCommonOptions(command: Command): Command {
 
 export function wholeNumber(text: string): number {
   const number = Number(text)
-  if (text.trim() === '' || !Number.isSafeInteger(number) || number < 0)
-    throw new InvalidArgumentError('It must be a whole number, 0 or more.')
+  if (text.trim() === '' || !Number.isSafeInteger(number) || number < 0) throw new InvalidArgumentError('It must be a whole number, 0 or more.')
   return number
 }

@@ -102,12 +102,8 @@ async function load(log: Log<unknown>, input: string): Promise<Loaded> {
   const seconds = (performance.now() - started) / 1000
   progress.stop()
   const { groups, syncs } = log.stats()
-  say(
-    `${formatCount(records)} records in ${formatCount(transactions)} transactions, ${formatBytes(bytes)} of JSON, durable after ${seconds.toFixed(2)} s:`,
-  )
-  say(
-    `  ${formatCount(records / seconds)} records/s, ${formatBytes(bytes / seconds)}/s, ${formatCount(groups)} groups, ${formatCount(syncs)} syncs`,
-  )
+  say(`${formatCount(records)} records in ${formatCount(transactions)} transactions, ${formatBytes(bytes)} of JSON, durable after ${seconds.toFixed(2)} s:`)
+  say(`  ${formatCount(records / seconds)} records/s, ${formatBytes(bytes / seconds)}/s, ${formatCount(groups)} groups, ${formatCount(syncs)} syncs`)
   return { records, transactions }
 }
 

@@ -19,10 +19,7 @@ export function addMaintenance(program: Command): void {
     .argument('<dir>')
     .description('Make a damaged log usable again, at the price the policy names. Take a copy of the directory first.')
     .addOption(
-      new Option(
-        '--policy <name>',
-        'point-in-time: end the log after the last good batch. salvage: keep what is good on both sides, record the lost ranges',
-      )
+      new Option('--policy <name>', 'point-in-time: end the log after the last good batch. salvage: keep what is good on both sides, record the lost ranges')
         .choices(['point-in-time', 'salvage'])
         .makeOptionMandatory(),
     )
@@ -48,7 +45,7 @@ async function runVerify(directory: string, { json, backend }: CommonOptions): P
     const range = lastOffset === undefined ? `offset ${firstOffset} and what follows` : `offsets ${firstOffset} to ${lastOffset}`
     process.stdout.write(`${file} at ${position}: ${message} (${code}), ${range}\n`)
   }
-  const size = `${formatCount(result.records)} records in ${formatCount(result.segments)} segments, ${formatBytes(result.bytes)}`
+  const size = `${formatCount(result.records)} records in ${formatCount(result.segments)} ${result.segments === 1 ? 'segment' : 'segments'}, ${formatBytes(result.bytes)}`
   const verdict = result.ok ? 'ok' : `DAMAGED, ${result.problems.length} problem${result.problems.length === 1 ? '' : 's'}`
   process.stdout.write(`${verdict}: ${size}, offsets ${result.startOffset} to ${result.endOffset} (exclusive)\n`)
 }

@@ -19,8 +19,7 @@ export function showProgress(label: string, unit: string, total: number | undefi
 }
 
 function bar(label: string, unit: string, total: number | undefined): Progress {
-  const format =
-    total === undefined ? `${label}  {units} ${unit}  {rate} ${unit}/s` : `${label} {bar} {percentage}%  {units} ${unit}  {rate} ${unit}/s`
+  const format = total === undefined ? `${label}  {units} ${unit}  {rate} ${unit}/s` : `${label} {bar} {percentage}%  {units} ${unit}  {rate} ${unit}/s`
   const started = performance.now()
   const view = new cliProgress.SingleBar(
     { format, barsize: 30, hideCursor: true, clearOnComplete: false, stream: process.stderr, fps: 10 },

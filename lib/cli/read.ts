@@ -66,12 +66,7 @@ async function tail(directory: string, options: TailOptions): Promise<void> {
 }
 
 /** Prints what the batches hold; text of a batch never waits for the next batch. */
-async function print(
-  reader: LogReader,
-  options: FormOptions,
-  batches: AsyncIterable<RecordBatch<unknown>>,
-  limit = Number.POSITIVE_INFINITY,
-): Promise<void> {
+async function print(reader: LogReader, options: FormOptions, batches: AsyncIterable<RecordBatch<unknown>>, limit = Number.POSITIVE_INFINITY): Promise<void> {
   const output = new Output()
   const json = reader.codec === 'json'
   const write = options.binary ? writeBinary : options.raw ? (json ? writeRawJson : writeRaw) : json ? writeJson : writeBase64

@@ -1,4 +1,4 @@
-import { readdir, stat as fileStat } from 'node:fs/promises'
+import { stat as fileStat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { Log } from '../index.js'

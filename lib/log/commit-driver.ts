@@ -89,6 +89,7 @@ export class CommitDriver implements CommitListener {
   }
 
   needSegment(bytes: number): void {
+    if (this.queue.failure !== undefined) return
     if (this.#providing) {
       this.#provideAgain = bytes
       return
@@ -111,7 +112,7 @@ export class CommitDriver implements CommitListener {
         this.queue.reject(Math.abs(error.errno ?? ENOSPC), this.queue.committedOffset)
       } else {
         this.fail(error, `${this.parts.directory}: the next segment cannot be begun: ${(error as Error).message}`)
-        this.parts.environment.kernels.resume(this.queue.log, this.queue.committedOffset)
+        this.#dropQueue()
       }
     } finally {
       this.#providing = false
@@ -253,20 +254,26 @@ export class CommitDriver implements CommitListener {
 
   // ── ending ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Stops listening and lets go of every file; without a mark when `clean` is false. Repeats nothing that was done. */
+  /** Stops listening and lets go of every file, whatever fails on the way; without a mark when `clean` is false. Repeats nothing that was done. */
   *end(clean: boolean): Procedure<void> {
     const { environment, segments } = this.parts
-    if (clean) {
-      yield* this.writer.closeAllFull()
-      yield* this.writer.trim()
-    }
-    yield* this.writer.park()
+    const steps: Array<() => Procedure<void>> = clean ? [() => this.writer.closeAllFull(), () => this.writer.trim()] : []
+    steps.push(() => this.writer.park())
     for (const segment of segments.all) {
       segment.retired = true
       environment.forget(segment)
-      yield* segment.release()
+      steps.push(() => segment.release())
+    }
+    let problem: unknown
+    for (const step of steps) {
+      try {
+        yield* step()
+      } catch (error) {
+        problem ??= error
+      }
     }
     this.stop()
+    if (problem !== undefined) throw problem
   }
 
   /** No more rows, no more ticks. */
@@ -275,6 +282,14 @@ export class CommitDriver implements CommitListener {
     this.#stopped = true
     this.parts.environment.removeTick(this.#tick)
     this.parts.environment.unlisten(this.queue.log)
+    if (this.queue.failure !== undefined) this.#dropQueue()
     this.parts.environment.kernels.destroyLog(this.queue.log)
+  }
+
+  /** What a failed log accepted and did not write is not written any more. */
+  #dropQueue(): void {
+    const { environment } = this.parts
+    environment.submit()
+    environment.kernels.resume(this.queue.log, this.queue.committedOffset)
   }
 }

@@ -39,13 +39,15 @@ export class WriterLock {
   readonly #fd: number
   readonly #path: string
   readonly #server: Server | undefined
+  readonly #durability: Durability
   #owner: OwnerRecord
 
-  private constructor(fd: number, file: string, server: Server | undefined, previous: OwnerRecord | undefined, owner: OwnerRecord) {
+  private constructor(fd: number, file: string, server: Server | undefined, previous: OwnerRecord | undefined, durability: Durability, owner: OwnerRecord) {
     this.#fd = fd
     this.#path = file
     this.#server = server
     this.previous = previous
+    this.#durability = durability
     this.#owner = owner
   }
 
@@ -74,16 +76,18 @@ export class WriterLock {
       }
       const identity = await runner.run(processIdentity())
       if (how === 'pid' && held === 'unavailable' && previous !== undefined && previous.state === 'open' && isAlive(previous, identity)) throw locked()
+      // What a session in another mode left unsynced is still lost by a power loss until recovery has made it durable.
+      const weakest = durability === 'fsync' && previous?.state === 'open' ? previous.durability : durability
       const owner: OwnerRecord = {
         ...identity,
         pid: process.pid,
         thread: threadId,
         token: randomBytes(8).toString('hex'),
-        durability,
+        durability: weakest,
         state: 'open',
         raiseEpoch: mustRaise(previous, identity),
       }
-      const lock = new WriterLock(fd, file, server, previous, owner)
+      const lock = new WriterLock(fd, file, server, previous, durability, owner)
       await runner.run(lock.#write(owner, durability !== 'fsync'))
       return lock
     } catch (error) {
@@ -98,9 +102,10 @@ export class WriterLock {
     return this.#owner.raiseEpoch
   }
 
-  /** The epoch has been raised, durably. */
-  *epochRaised(): Procedure<void> {
-    this.#owner = { ...this.#owner, raiseEpoch: false }
+  /** Everything found is durable and the epoch raised if it had to be: from here on this session's own mode counts. */
+  *recovered(): Procedure<void> {
+    if (!this.#owner.raiseEpoch && this.#owner.durability === this.#durability) return
+    this.#owner = { ...this.#owner, durability: this.#durability, raiseEpoch: false }
     yield* this.#write(this.#owner, false)
   }
 
@@ -150,8 +155,11 @@ function* probeSocket(name: string): Procedure<number> {
   return yield { operation: k.FILE_PROBE_SOCKET, fd: 0, a: 0, b: 0, path: name }
 }
 
+/** As long as a socket's name can be: libuv binds shorter abstract names filled up with zeros or not, depending on its version. */
+const SOCKET_NAME_LENGTH = 107
+
 function socketName(facts: io.FileFacts): string {
-  return `sealog-${facts.deviceMajor}-${facts.deviceMinor}-${facts.inode}`
+  return `sealog-${facts.deviceMajor}-${facts.deviceMinor}-${facts.inode}`.padEnd(SOCKET_NAME_LENGTH, '.')
 }
 
 function bindSocket(name: string): Promise<Server | undefined> {

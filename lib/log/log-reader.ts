@@ -206,7 +206,7 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
     for (;;) {
       const last = this.segments.last
       if (last === undefined || last.closed) {
-        if (!(yield* this.#openNext(last?.end ?? this.startOffset))) return
+        if (!(yield* this.#openNext(last === undefined ? yield* this.#firstBase() : last.end))) return
         continue
       }
       const stop = yield* this.#walkOn(last)
@@ -236,6 +236,14 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
     } finally {
       segment.pins--
     }
+  }
+
+  /** Base of the segment that holds the start, which may lie inside it. */
+  *#firstBase(): Procedure<number> {
+    const names = ((yield* io.list(path.join(this.directory, SEGMENTS_DIRECTORY))) ?? []).map(parseSegmentFile)
+    let first = -1
+    for (const name of names) if (name?.generation === 0 && name.base <= this.startOffset) first = Math.max(first, name.base)
+    return first < 0 ? this.startOffset : first
   }
 
   /** The segment that begins at `base`, if the writer has begun it. */
@@ -314,7 +322,8 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
       kernels: this.environment.kernels,
       logId: this.logId,
       intervalBytes: INDEX_INTERVAL,
-      durable: durable !== undefined && durable.epoch === this.epoch ? durable : undefined,
+      // A live writer may be about to write what the slot tells of.
+      durable: !this.#alive && durable !== undefined && durable.epoch === this.epoch ? durable : undefined,
       evict: false,
     }
     const tail = yield* readTail(context, unclosed, constants.O_RDONLY, closed === undefined ? undefined : { chain: closed.linkChain, end: closed.end })

@@ -85,12 +85,13 @@ export abstract class LogView<T> implements BatchSource {
     const index = segment.index
     const entry = index === undefined ? -1 : index.find(offset)
     if (index === undefined || entry < 0) return this.#getSlow(segment, offset)
-    const { kernels } = this.environment
-    const status = kernels.readRecord(
+    // A record ends before the next entry: no byte is read that cannot be needed.
+    const end = entry + 1 < index.length ? index.position(entry + 1) : segment.endPosition
+    const status = this.environment.kernels.readRecord(
       segment.fd,
       segment.seed,
       index.position(entry),
-      segment.endPosition,
+      end,
       index.offset(entry),
       index.batchFirst(entry),
       offset,

@@ -143,8 +143,8 @@ function* recover(
     const unknown = lock.previous === undefined && !lock.opened && !created && end.offset > 0 && tail.parts.at(-1)?.marked === false
     if (seen || unknown || lock.raiseEpoch) {
       yield* manifest.append({ type: 'epoch', epoch: manifest.state.epoch + 1 })
-      yield* lock.epochRaised()
     }
+    yield* lock.recovered()
     yield* writeCommitted(parts, end.offset)
   }
   lock.opened = true

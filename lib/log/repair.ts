@@ -2,9 +2,10 @@ import { randomFillSync } from 'node:crypto'
 import { constants } from 'node:fs'
 import path from 'node:path'
 import { LogError, optionError } from '../errors.js'
-import { FOOTER_FRAME_BYTES, SEGMENT_HEADER_BYTES } from '../format/constants.js'
+import { decodeCommitted } from '../format/committed-file.js'
+import { COMMITTED_BYTES, FOOTER_FRAME_BYTES, SEGMENT_HEADER_BYTES } from '../format/constants.js'
 import { decodeFooter } from '../format/frames.js'
-import { MANIFEST_FILE, parseSegmentFile, SEGMENTS_DIRECTORY } from '../format/names.js'
+import { COMMITTED_FILE, MANIFEST_FILE, parseSegmentFile, SEGMENTS_DIRECTORY } from '../format/names.js'
 import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-header.js'
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
@@ -125,15 +126,27 @@ function* mend(
     }
     yield* salvage(parts, segment, facts, actions, lost)
   }
-  yield* mendTail(parts, policy, actions, lost)
+  const end = yield* mendTail(parts, policy, actions, lost)
+  if (end !== undefined) yield* overruleCommitted(parts, end, actions, lost)
 }
 
 function isGood(survey: SegmentSurvey, facts: ClosedSegment): boolean {
   return survey.header === 'good' && survey.damaged.length === 0 && survey.complete && survey.size === facts.bytes
 }
 
-/** Rot in the unclosed segments: cut there, or rewrite the segment and look again. */
-function* mendTail(parts: LogParts, policy: RepairOptions['policy'], actions: string[], lost: OffsetRange[]): Procedure<void> {
+/** COMMITTED may be all that is left of records at the end. The new epoch makes it count no longer. */
+function* overruleCommitted(parts: LogParts, end: number, actions: string[], lost: OffsetRange[]): Procedure<void> {
+  const { directory, environment, manifest, logSeed } = parts
+  const bytes = yield* io.readFile(path.join(directory, COMMITTED_FILE), constants.O_RDONLY, COMMITTED_BYTES)
+  const durable = bytes === undefined ? undefined : decodeCommitted(bytes, logSeed, environment.kernels.crc32c).durable
+  if (durable === undefined || durable.epoch !== manifest.state.epoch || durable.end <= end) return
+  yield* manifest.append({ type: 'epoch', epoch: manifest.state.epoch + 1 })
+  actions.push(`gave up offsets ${end} to ${durable.end - 1}, which were durable and of which nothing good is left`)
+  lost.push({ from: end, to: durable.end })
+}
+
+/** Rot in the unclosed segments: cut there, or rewrite the segment and look again. Returns the end of the log unless it was cut. */
+function* mendTail(parts: LogParts, policy: RepairOptions['policy'], actions: string[], lost: OffsetRange[]): Procedure<number | undefined> {
   const { directory, environment, manifest } = parts
   for (;;) {
     const last = manifest.state.closed.at(-1)
@@ -147,11 +160,11 @@ function* mendTail(parts: LogParts, policy: RepairOptions['policy'], actions: st
     const damage = tail.damage
     if (damage === undefined || (damage.rot === undefined && damage.goodAgain === undefined)) {
       for (const segment of unclosed) yield* segment.release()
-      return
+      return tail.parts.at(-1)?.state[k.STATE_NEXT_OFFSET] ?? last?.end ?? 0
     }
     if (policy === 'point-in-time') {
       yield* cutAt(parts, damage.segment, undefined, damage.position, damage.end, actions, lost)
-      return
+      return undefined
     }
     // Everything before the damaged segment is closed first: closed segments are a prefix of the log.
     for (const part of tail.parts) {

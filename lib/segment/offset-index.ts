@@ -1,6 +1,8 @@
 import type { IndexEntry } from '../format/index-file.js'
 
 const FIRST_CAPACITY = 16
+const NO_NUMBERS = new Uint32Array(0)
+const NO_TIMES = new Float64Array(0)
 
 /**
  * The sparse offset index of one segment in memory: about 20 bytes per entry, one entry per `indexIntervalBytes` of the file.
@@ -9,11 +11,11 @@ const FIRST_CAPACITY = 16
 export class OffsetIndex {
   readonly base: number
   length = 0
-  #offsets = new Uint32Array(FIRST_CAPACITY)
+  #offsets = NO_NUMBERS
   /** In units of 8 bytes. */
-  #positions = new Uint32Array(FIRST_CAPACITY)
-  #batchFirsts = new Uint32Array(FIRST_CAPACITY)
-  #runningTimes = new Float64Array(FIRST_CAPACITY)
+  #positions = NO_NUMBERS
+  #batchFirsts = NO_NUMBERS
+  #runningTimes = NO_TIMES
 
   constructor(base: number) {
     this.base = base
@@ -107,7 +109,7 @@ export class OffsetIndex {
   }
 
   #grow(): void {
-    const capacity = this.#offsets.length * 2
+    const capacity = Math.max(FIRST_CAPACITY, this.#offsets.length * 2)
     const copy = (from: Uint32Array) => {
       const to = new Uint32Array(capacity)
       to.set(from)

@@ -104,8 +104,16 @@ export function* readTail(
     if (damage !== undefined) return { parts, damage, cut: segments.slice(i + 1), provenSynced: proven }
     expected = { end: part.state[k.STATE_NEXT_OFFSET], chain: part.footer === undefined ? part.state[k.STATE_CHAIN] : part.footer.linkChain }
   }
-  if (context.durable !== undefined && expected !== undefined && parts.length > 0 && context.durable.end > expected.end) {
-    const last = parts[parts.length - 1]
+  const end = expected?.end ?? 0
+  if (context.durable !== undefined && context.durable.end > end) {
+    const last = parts.at(-1)
+    if (last === undefined) {
+      throw new LogError(
+        'ERR_SEALOG_CORRUPT',
+        `${context.directory}: the segment of offset ${end} is missing; COMMITTED proves that records below ${context.durable.end} were durable`,
+        { file: context.directory, position: 0, offset: end },
+      )
+    }
     const damage = yield* judge(context, last.segment, last.state, [], k.STOP_END, last.state[k.STATE_POSITION])
     return { parts, damage, cut: [], provenSynced: proven }
   }

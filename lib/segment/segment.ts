@@ -16,8 +16,6 @@ export class Segment {
   readonly directory: string
   readonly base: number
   readonly generation: number
-  readonly path: string
-  readonly indexPath: string
   /** Known after the first open; the writer knows it at once. */
   header: SegmentHeader | undefined
   /** Offset behind the last record; grows while the segment is appended to. */
@@ -38,11 +36,17 @@ export class Segment {
     this.directory = directory
     this.base = base
     this.generation = generation
-    this.path = path.join(directory, SEGMENTS_DIRECTORY, segmentFile(base, generation))
-    this.indexPath = path.join(directory, SEGMENTS_DIRECTORY, indexFile(base, generation))
     this.end = end
     this.endPosition = endPosition
     this.closed = closed
+  }
+
+  get path(): string {
+    return path.join(this.directory, SEGMENTS_DIRECTORY, segmentFile(this.base, this.generation))
+  }
+
+  get indexPath(): string {
+    return path.join(this.directory, SEGMENTS_DIRECTORY, indexFile(this.base, this.generation))
   }
 
   get seed(): number {

@@ -1,0 +1,97 @@
+import type { Case, Contender } from '../harness/case.js'
+import { rawLimit, segmentFiles } from '../harness/raw-limits.js'
+import { percentile } from '../harness/statistics.js'
+import { makeRecords, mix, RECORD_BYTES, randomNumbers } from '../harness/work.js'
+import { LEVEL } from '../stores/level.js'
+import { LMDB } from '../stores/lmdb.js'
+import { SEALOG, SEALOG_JS } from '../stores/sealog.js'
+import { SQLITE } from '../stores/sqlite.js'
+import { load, type StoreKind } from '../stores/store.js'
+
+const RECORDS = 500_000
+const WARM_UP = 20_000
+const LATENCY_READS = 20_000
+
+function readCount(quick: boolean): number {
+  return quick ? 50_000 : 200_000
+}
+
+function contender(kind: StoreKind): Contender {
+  return {
+    name: kind.name,
+    kind: kind.kind,
+    package: kind.package,
+    prepare: async (run) => {
+      const store = await kind.open(run.directory, 'flush')
+      await load(store, makeRecords(RECORD_BYTES), RECORDS)
+      await store.close()
+    },
+    measure: async (run) => {
+      const store = await kind.open(run.directory, 'flush')
+      const numbers = randomNumbers(WARM_UP + readCount(run.quick), RECORDS)
+      let sum = 0
+      for (let i = 0; i < WARM_UP; i++) sum = mix(sum, store.get(numbers[i]))
+
+      const start = performance.now()
+      for (let i = WARM_UP; i < numbers.length; i++) sum = mix(sum, store.get(numbers[i]))
+      const nanoseconds = ((performance.now() - start) * 1e6) / (numbers.length - WARM_UP)
+
+      // Apart from the mean, because a clock call per read would count for a good part of it.
+      const latencies = new Float64Array(LATENCY_READS)
+      for (let i = 0; i < LATENCY_READS; i++) {
+        const before = performance.now()
+        sum = mix(sum, store.get(numbers[i]))
+        latencies[i] = (performance.now() - before) * 1e6
+      }
+      await store.close()
+      return { values: { ns: nanoseconds, p99Ns: percentile(latencies, 0.99) }, work: { reads: numbers.length + LATENCY_READS, sum } }
+    },
+  }
+}
+
+/** Nothing but the system call, on sealog's own files. */
+function barePread(name: string, size: number): Contender {
+  return {
+    name,
+    kind: 'limit',
+    measure: async (run) => {
+      const file = segmentFiles(run.directoryOf(SEALOG.name))
+      const count = readCount(run.quick)
+      rawLimit('scan', { file, block: 1 << 20 })
+      const raw = rawLimit('pread', { file, size, count })
+      if (raw.bytes !== size * count) throw new Error(`read ${raw.bytes} bytes instead of ${size * count}`)
+      return { values: { ns: (raw.seconds * 1e9) / count, p99Ns: raw.p99Seconds * 1e9 }, work: {} }
+    },
+  }
+}
+
+export const randomRead: Case = {
+  name: 'random-read',
+  title: `Synchronous read at random offsets, ${RECORDS.toLocaleString('en')} page-cached records of 256 bytes`,
+  metrics: [
+    { key: 'ns', label: 'ns/read', better: 'lower' },
+    { key: 'p99Ns', label: 'ns p99', better: 'lower' },
+  ],
+  contenders: [
+    contender(SEALOG),
+    barePread('pread 8 KiB', 8192),
+    barePread('pread 280 B', 280),
+    contender(SEALOG_JS),
+    contender(LMDB),
+    contender(SQLITE),
+    contender(LEVEL),
+  ],
+  targets: [
+    {
+      text: 'getSync ≤ lmdb getBinaryFast',
+      needs: [SEALOG.name, LMDB.name],
+      judge: (results) => {
+        const ratio = results.ratio('ns', SEALOG.name, LMDB.name)
+        return { measured: `${ratio.toFixed(2)} × its time`, reached: ratio <= 1 }
+      },
+    },
+  ],
+  notes: () => [
+    'sealog and classic-level verify checksums on every read, lmdb and SQLite have none. lmdb reads through a memory map (getBinaryFast reuses one buffer), sealog by pread.',
+  ],
+}

@@ -1,0 +1,37 @@
+/** native/bench/raw_limits.cc: compiled here when its sources are newer, called by the contenders of kind `limit`. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { BUILD, ROOT } from './paths.js'
+import { listFiles } from './work.js'
+
+const PROGRAM = join(BUILD, 'raw_limits')
+
+/** Throws with the compiler's output when it does not compile. */
+export function compileRawLimits(): void {
+  const core = join(ROOT, 'native/core')
+  const crc = readdirSync(core).filter((name) => name.startsWith('crc32c'))
+  const sources = [join(ROOT, 'native/bench/raw_limits.cc'), ...crc.filter((name) => name.endsWith('.cc')).map((name) => join(core, name))]
+  const inputs = [...sources, ...crc.filter((name) => name.endsWith('.h')).map((name) => join(core, name))]
+  if (existsSync(PROGRAM) && inputs.every((path) => statSync(path).mtimeMs < statSync(PROGRAM).mtimeMs)) return
+  mkdirSync(BUILD, { recursive: true })
+  const flags = ['-O3', '-std=c++20', '-fno-exceptions', '-fno-rtti', '-Wall', '-Wextra', '-Werror', '-pthread']
+  execFileSync('c++', [...flags, '-I', join(ROOT, 'native'), ...sources, '-o', PROGRAM], { stdio: ['ignore', 'ignore', 'pipe'] })
+}
+
+/** Numbers, but for the name of a CRC implementation, which nobody reads. */
+export type RawOutput = Readonly<Record<string, number>>
+
+type Arguments = Readonly<Record<string, number | string | readonly string[]>>
+
+export function rawLimit(command: 'memcpy' | 'crc' | 'append' | 'sync' | 'pread' | 'scan', values: Arguments): RawOutput {
+  const rest = Object.entries(values).flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one) => `${name}=${one}`))
+  return JSON.parse(execFileSync(PROGRAM, [command, ...rest], { encoding: 'utf8' })) as RawOutput
+}
+
+/** Segment files that sealog wrote in this case, for limits that read what sealog reads. */
+export function segmentFiles(directory: string): string[] {
+  const files = listFiles(directory, (name) => name.endsWith('.log'))
+  if (files.length === 0) throw new Error('needs the files of sealog, which failed')
+  return files
+}

@@ -1,0 +1,16 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ROOT } from './paths.js'
+
+const PAGE = join(ROOT, 'docs/performance.md')
+const BEGIN = '<!-- figures: written by npm run bench -- --write-docs -->'
+const END = '<!-- end of figures -->'
+
+/** Replaces the figures of the page; everything around them is written by hand. */
+export function writeFigures(lines: readonly string[]): void {
+  const page = readFileSync(PAGE, 'utf8')
+  const begin = page.indexOf(BEGIN)
+  const end = page.indexOf(END)
+  if (begin < 0 || end < begin) throw new Error(`${PAGE} has lost its marks for the figures`)
+  writeFileSync(PAGE, `${page.slice(0, begin + BEGIN.length)}\n\n${lines.join('\n').trim()}\n\n${page.slice(end)}`)
+}

@@ -1,0 +1,187 @@
+/** `npm run bench`: sealog beside its peers and beside the limits of the machine. See docs/performance.md. */
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { CASES } from './cases/index.js'
+import type { Case, Contender, PeerPackage } from './harness/case.js'
+import { installPeers, type PeerState } from './harness/contenders.js'
+import { describeMachine, isMemory, machineLines } from './harness/machine.js'
+import { BUILD, DATA } from './harness/paths.js'
+import { endProcesses } from './harness/processes.js'
+import { compileRawLimits } from './harness/raw-limits.js'
+import { type CaseReport, caseLines, reportCase } from './harness/report.js'
+import { runCase } from './harness/schedule.js'
+import { writeFigures } from './harness/write-docs.js'
+
+const HELP = `npm run bench [-- [options] [case…]]
+
+Runs all cases, or those named; every contender in a process of its own, in turn, over several rounds.
+Prints tables (Markdown); everything measured goes to build/bench/results.json.
+
+  --quick             fewer records and 3 rounds, for a look; figures for docs come without it
+  --rounds N          rounds (default 5, with --quick 3)
+  --only NAME         only this contender; may be repeated (limits that repeat sealog's work need sealog)
+  --json              print JSON instead of tables
+  --write-docs        also put the tables of this run into docs/performance.md; with all cases and contenders only
+  --list              print cases and contenders
+  --help              print this
+
+Exit code 1: a case failed in sealog or in a limit, or contenders did not do the same work. A missed figure is printed, not an error.`
+
+const DEFAULT_ROUNDS = 5
+const QUICK_ROUNDS = 3
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    only: { type: 'string', multiple: true, default: [] },
+    json: { type: 'boolean', default: false },
+    'write-docs': { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+if (values.help) console.log(HELP)
+else if (values.list) for (const one of CASES) console.log(`${one.name.padEnd(18)} ${one.contenders.map(({ name }) => name).join(' · ')}`)
+else {
+  checkWriteDocs()
+  process.exitCode = await main(chosenCases(), roundCount())
+}
+
+function chosenCases(): readonly Case[] {
+  const unknown = positionals.filter((name) => !CASES.some((one) => one.name === name))
+  if (unknown.length > 0) quit(`no case ${unknown.join(', ')}; there are ${CASES.map(({ name }) => name).join(', ')}`)
+  const chosen = positionals.length === 0 ? CASES : CASES.filter(({ name }) => positionals.includes(name))
+  if (values.only.length === 0) return chosen
+  const narrowed = chosen.map((one) => ({ ...one, contenders: one.contenders.filter(({ name }) => values.only.includes(name)) }))
+  return narrowed.filter(({ contenders }) => contenders.length > 0)
+}
+
+function checkWriteDocs(): void {
+  if (values['write-docs'] && (positionals.length > 0 || values.only.length > 0)) quit('--write-docs takes a run of all cases and contenders')
+}
+
+function roundCount(): number {
+  if (values.rounds === undefined) return values.quick ? QUICK_ROUNDS : DEFAULT_ROUNDS
+  const rounds = Number(values.rounds)
+  if (!Number.isInteger(rounds) || rounds < 1) quit(`--rounds takes a positive integer, not ${values.rounds}`)
+  return rounds
+}
+
+function quit(message: string): never {
+  console.error(`bench: ${message}`)
+  process.exit(2)
+}
+
+async function main(cases: readonly Case[], rounds: number): Promise<number> {
+  const data = join(DATA, String(process.pid))
+  removeLeftovers()
+  mkdirSync(data, { recursive: true })
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      endProcesses()
+      rmSync(data, { recursive: true, force: true })
+      process.exit(130)
+    })
+  }
+  try {
+    return await measureAll(cases, rounds, data)
+  } finally {
+    rmSync(data, { recursive: true, force: true })
+  }
+}
+
+async function measureAll(cases: readonly Case[], rounds: number, data: string): Promise<number> {
+  const page: string[] = []
+  const print = (lines: readonly string[]) => {
+    page.push(...lines)
+    if (!values.json) console.log(lines.join('\n'))
+  }
+  const machine = describeMachine(data)
+  if (isMemory(machine)) quit(`${data} lies in memory (${machine.fileSystem}): nothing would be synced`)
+  const limitFailure = attempt(compileRawLimits)
+  const peers = installPeers(peersOf(cases), say)
+  print([
+    '```',
+    ...machineLines(machine),
+    ...[...peers].map(([name, state]) => `peer         ${name} ${state.version ?? `left out: ${state.reason}`}`),
+    `run          ${values.quick ? 'quick, ' : ''}${rounds} rounds, each contender in its own process, in turn; medians; ${new Date().toISOString()}`,
+    '```',
+  ])
+
+  const reports: CaseReport[] = []
+  for (const one of cases) {
+    const outcome = await runCase(one, {
+      rounds,
+      quick: values.quick,
+      data,
+      say,
+      excluded: (contender) => excluded(contender, peers, limitFailure),
+    })
+    const report = reportCase(one, outcome, values.quick)
+    reports.push(report)
+    clear()
+    print(caseLines(report, one.metrics))
+  }
+
+  const result = { machine, peers: Object.fromEntries(peers), quick: values.quick, rounds, date: new Date().toISOString(), cases: reports }
+  writeFileSync(join(BUILD, 'results.json'), `${JSON.stringify(result, null, 2)}\n`)
+  if (values.json) console.log(JSON.stringify(result, null, 2))
+  if (values['write-docs']) writeFigures(page)
+  const failed = reports.filter((report) => isFailure(report, cases, peers))
+  if (failed.length > 0) console.error(`\nbench: failed: ${failed.map(({ name }) => name).join(', ')} (see above)`)
+  return failed.length > 0 ? 1 : 0
+}
+
+function excluded(contender: Contender, peers: ReadonlyMap<PeerPackage, PeerState>, limitFailure: string | undefined): string | undefined {
+  if (contender.kind === 'limit' && limitFailure !== undefined) return `the raw limits do not compile: ${limitFailure}`
+  return contender.package === undefined ? undefined : peers.get(contender.package)?.reason
+}
+
+/** A peer that cannot be installed is no failure, one that breaks in the middle is. */
+function isFailure(report: CaseReport, cases: readonly Case[], peers: ReadonlyMap<PeerPackage, PeerState>): boolean {
+  if (report.mismatches.length > 0) return true
+  const contenders = cases.find(({ name }) => name === report.name)!.contenders
+  return Object.keys(report.failures).some((name) => {
+    const contender = contenders.find((one) => one.name === name)!
+    return contender.package === undefined || peers.get(contender.package)?.reason === undefined
+  })
+}
+
+function peersOf(cases: readonly Case[]): PeerPackage[] {
+  return [...new Set(cases.flatMap(({ contenders }) => contenders.flatMap((contender) => contender.package ?? [])))].sort()
+}
+
+/** Data of runs that were killed. */
+function removeLeftovers(): void {
+  mkdirSync(DATA, { recursive: true })
+  for (const name of readdirSync(DATA)) {
+    try {
+      process.kill(Number(name), 0)
+    } catch {
+      rmSync(join(DATA, name), { recursive: true, force: true })
+    }
+  }
+}
+
+function attempt(work: () => void): string | undefined {
+  try {
+    work()
+    return undefined
+  } catch (error) {
+    const { stderr, message } = error as { stderr?: Buffer; message: string }
+    return stderr?.toString().trim() || message
+  }
+}
+
+/** Progress: one line that is overwritten on a terminal, on standard error so that tables and JSON stay clean. */
+function say(line: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`)
+}
+
+function clear(): void {
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
+}
