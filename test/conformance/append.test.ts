@@ -15,7 +15,10 @@ describe.each(backends)('appending (%s)', (backend) => {
         const second = log.append(bytes('b'), { key: 'k' })
         const batch = log.appendBatch([bytes('c'), bytes('d')])
         const queued = log.enqueue(bytes('e'))
-        const records = log.appendRecords([{ value: bytes('f'), key: 'x' }, { key: 'x', tombstone: true }])
+        const records = log.appendRecords([
+          { value: bytes('f'), key: 'x' },
+          { key: 'x', tombstone: true },
+        ])
         expect(queued).toBe(4)
         expect(log.endOffset).toBe(7)
         expect(await first).toBe(0)

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { ERROR_CODES, Log, LogError, type LogOptions, isLogError } from '../../lib/index.js'
+import { ERROR_CODES, isLogError, Log, LogError, type LogOptions } from '../../lib/index.js'
 import { backends } from '../support/backends.js'
 import { freshPath, listFiles, makeDirectory, readFiles } from '../support/directories.js'
 import { bytes, codeOf, errorOf, readAll, segmentPath, withLog } from '../support/logs.js'
@@ -53,13 +53,23 @@ describe.each(backends)('what bad input gets (%s)', (backend) => {
   })
 
   it('limits that contradict each other are refused', async () => {
-    expect(await errorOf(() => Log.open(freshPath(), { backend, maxRecordBytes: 200, maxBatchBytes: 100 }))).toMatchObject({ code: 'ERR_SEALOG_OPTION', field: 'maxRecordBytes' })
-    expect(await errorOf(() => Log.open(freshPath(), { backend, segmentBytes: 4096, maxBatchBytes: 8192 }))).toMatchObject({ code: 'ERR_SEALOG_OPTION', field: 'maxBatchBytes' })
+    expect(await errorOf(() => Log.open(freshPath(), { backend, maxRecordBytes: 200, maxBatchBytes: 100 }))).toMatchObject({
+      code: 'ERR_SEALOG_OPTION',
+      field: 'maxRecordBytes',
+    })
+    expect(await errorOf(() => Log.open(freshPath(), { backend, segmentBytes: 4096, maxBatchBytes: 8192 }))).toMatchObject({
+      code: 'ERR_SEALOG_OPTION',
+      field: 'maxBatchBytes',
+    })
   })
 
   it.each([undefined, null, 5, '', 'a\0b', {}])('Log.open(%s) and Log.openReader refuse what is no path', async (directory) => {
     expect(await errorOf(() => Log.open(directory as string, { backend }))).toMatchObject({ code: 'ERR_SEALOG_ARGUMENT', field: 'directory', value: directory })
-    expect(await errorOf(() => Log.openReader(directory as string, { backend }))).toMatchObject({ code: 'ERR_SEALOG_ARGUMENT', field: 'directory', value: directory })
+    expect(await errorOf(() => Log.openReader(directory as string, { backend }))).toMatchObject({
+      code: 'ERR_SEALOG_ARGUMENT',
+      field: 'directory',
+      value: directory,
+    })
   })
 
   it.each([null, 5, [], 'x'])('options %s are no options', async (options) => {
@@ -208,7 +218,8 @@ describe.each(backends)('what bad input gets (%s)', (backend) => {
 
   it('appendBatch of what is not iterable, or throws while iterated, is refused with nothing written', async () => {
     await withLog(freshPath(), { backend }, async (log) => {
-      for (const values of [null, undefined, 5, {}]) await expect(log.appendBatch(values as never)).rejects.toMatchObject({ code: 'ERR_SEALOG_ARGUMENT', field: 'values' })
+      for (const values of [null, undefined, 5, {}])
+        await expect(log.appendBatch(values as never)).rejects.toMatchObject({ code: 'ERR_SEALOG_ARGUMENT', field: 'values' })
       const thrown = new Error('from the iterator')
       const values = (function* () {
         yield bytes('a')

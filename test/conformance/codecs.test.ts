@@ -145,7 +145,11 @@ describe.each(backends)('codec json (%s)', (backend) => {
     const log = await Log.open<{ n: number }>(directory, { backend, codec: 'json' })
     await log.append({ n: 1 })
     await log.close()
-    expect(await errorOf(() => Log.open(directory, { backend, codec: 'bytes' }))).toMatchObject({ code: 'ERR_SEALOG_CODEC_MISMATCH', field: 'codec', value: 'bytes' })
+    expect(await errorOf(() => Log.open(directory, { backend, codec: 'bytes' }))).toMatchObject({
+      code: 'ERR_SEALOG_CODEC_MISMATCH',
+      field: 'codec',
+      value: 'bytes',
+    })
     const adopted = await Log.open<{ n: number }>(directory, { backend })
     expect(adopted.codec).toBe('json')
     expect(adopted.getSync(0)?.value).toEqual({ n: 1 })

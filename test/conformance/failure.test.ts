@@ -25,7 +25,7 @@ describe.each(backends)('failure (%s)', (backend) => {
     testing.fault(kind, 1, EIO, false, 0)
     const outcomes = await Promise.allSettled([log.append(bytes('a')), log.append(bytes('b')), log.appendBatch([bytes('c')])])
     const errors = outcomes.map((outcome) => (outcome.status === 'rejected' ? (outcome.reason as LogError) : undefined))
-    for (const error of errors) expect(error).toMatchObject({ code: 'ERR_SEALOG_FAILED', cause: { errno: EIO } })
+    for (const error of errors) expect(error).toMatchObject({ code: 'ERR_SEALOG_FAILED', cause: { code: 'EIO' } })
     expect(new Set(errors).size).toBe(3)
     expect(new Set(errors.map((error) => error?.cause)).size).toBe(1)
     const cause = errors[0]?.cause
@@ -72,10 +72,10 @@ describe.each(backends)('failure (%s)', (backend) => {
     expect(await codeOf(() => log.close())).toBe('ERR_SEALOG_FAILED')
   })
 
-  it('short writes and interrupted calls are continued, not failed', async () => {
+  it('short writes and short reads are continued, not failed', async () => {
     const log = await Log.open(freshPath(), { backend })
     testing.fault('write', 1, 0, false, 10)
-    testing.fault('write', 3, 4, false, 0)
+    testing.fault('write', 3, 0, false, 1)
     await log.appendBatch(range(0, 20).map((i) => bytes(`record ${i}`)))
     expect((await readAll(log)).map((record) => text(record.value))).toEqual(range(0, 20).map((i) => `record ${i}`))
     testing.clearFaults()
@@ -141,17 +141,31 @@ describe.each(backends)('failure (%s)', (backend) => {
     await logs[1].close()
   })
 
-  it.runIf(backend === 'native')('G7: a disk that is full while space is reserved rejects the group, poisons nothing, and the log goes on', async () => {
-    const log = await Log.open(freshPath(), { backend })
-    await log.append(bytes('a'))
-    testing.fault('allocate', 1, ENOSPC, true, 0)
-    const big = new Uint8Array(200_000)
-    const error = await errorOf(() => log.append(big))
-    expect(error).toMatchObject({ code: 'ERR_SEALOG_NO_SPACE', cause: { errno: ENOSPC } })
-    expect(log.failure).toBeUndefined()
-    expect([log.endOffset, log.committedOffset]).toEqual([1, 1])
-    testing.clearFaults()
-    expect(await log.append(big)).toBe(1)
-    await log.close()
-  })
+  // Which of the two a backend promises, `kernels.can.preallocate` and stats().preallocated say.
+  if (backend === 'native') {
+    it('G7: a disk that is full while space is reserved rejects the group, poisons nothing, and the log goes on', async () => {
+      const log = await Log.open(freshPath(), { backend })
+      await log.append(bytes('a'))
+      testing.fault('allocate', 1, ENOSPC, true, 0)
+      const big = new Uint8Array(200_000)
+      expect(await errorOf(() => log.append(big))).toMatchObject({ code: 'ERR_SEALOG_NO_SPACE', cause: { code: 'ENOSPC' } })
+      expect(log.failure).toBeUndefined()
+      expect([log.endOffset, log.committedOffset]).toEqual([1, 1])
+      testing.clearFaults()
+      expect(await log.append(big)).toBe(1)
+      await log.close()
+    })
+  } else {
+    it('G7: without reserved space a disk that is full in mid-group poisons, and reopen() goes on when there is space', async () => {
+      const log = await Log.open(freshPath(), { backend })
+      await log.append(bytes('a'))
+      expect(log.stats().preallocated).toBe(false)
+      testing.fault('write', 1, ENOSPC, true, 0)
+      expect(await errorOf(() => log.append(bytes('b')))).toMatchObject({ code: 'ERR_SEALOG_FAILED', cause: { code: 'ENOSPC' } })
+      testing.clearFaults()
+      await log.reopen()
+      expect(await log.append(bytes('b'))).toBe(1)
+      await log.close()
+    })
+  }
 })

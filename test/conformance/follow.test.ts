@@ -149,5 +149,4 @@ describe.each(backends)('following (%s)', (backend) => {
       expect((await late.next()).done).toBe(true)
     })
   })
-
 })

@@ -108,6 +108,20 @@ describe.each(backends)('reading (%s)', (backend) => {
     await log.close()
   })
 
+  it('T22: records that were handed out stay what they were, whatever is read and written afterwards', async () => {
+    const log = await filled(backend, 40)
+    const kept = [...range(0, 20).map((i) => log.getSync(i)), ...(await Promise.all(range(20, 40).map((i) => log.get(i))))]
+    const iterated = await readAll(log)
+    for (let i = 0; i < 300; i++) log.enqueue(bytes(`later ${i}`), { key: 'later' })
+    await log.flush()
+    for (let i = 339; i >= 0; i--) log.getSync(i)
+    await readAll(log)
+    const expected = range(0, 40).map((i) => `record ${i}`)
+    expect(kept.map((record) => text(record?.value ?? bytes('')))).toEqual(expected)
+    expect(iterated.map((record) => text(record.value))).toEqual(expected)
+    await log.close()
+  })
+
   it('views of a batch stay what they were while the log goes on, rolls and closes', async () => {
     const log = await filled(backend, 50, { segmentBytes: 4096 })
     const kept = []

@@ -8,7 +8,7 @@ import { bytes, offsets, range, readAll, segmentPath, text, withLog } from '../s
 
 const OPTIONS = { durability: 'flush', segmentBytes: 16_384, indexIntervalBytes: 1024 } as const
 const RECORDS = 1200
-const valueOf = (offset: number): string => `record ${offset} ${'.'.repeat(offset % 61)}`
+const valueAt = (offset: number): string => `record ${offset} ${'.'.repeat(offset % 61)}`
 
 function indexFiles(directory: string): string[] {
   return listFiles(directory).filter((name) => name.endsWith('.index'))
@@ -18,16 +18,18 @@ describe.each(backends)('segments (%s)', (backend) => {
   it('roll at segmentBytes, never inside a batch, and a closed one has its footer and exact size', async () => {
     const directory = freshPath()
     await withLog(directory, { ...OPTIONS, backend }, async (log) => {
-      for (let i = 0; i < 200; i++) await log.appendBatch(range(0, 6).map((n) => bytes(valueOf(i * 6 + n))))
+      for (let i = 0; i < 200; i++) await log.appendBatch(range(0, 6).map((n) => bytes(valueAt(i * 6 + n))))
       expect(log.stats().segments).toBeGreaterThan(3)
     })
-    const bases = readdirSync(path.join(directory, 'segments')).filter((name) => name.endsWith('.log')).map((name) => Number.parseInt(name, 10))
+    const bases = readdirSync(path.join(directory, 'segments'))
+      .filter((name) => name.endsWith('.log'))
+      .map((name) => Number.parseInt(name, 10))
     for (const base of bases) {
       expect(base % 6).toBe(0)
       expect(readFileSync(segmentPath(directory, base)).length).toBeLessThanOrEqual(16_384)
     }
     await withLog(directory, { ...OPTIONS, backend, recovery: 'strict' }, async (log) => {
-      expect((await readAll(log)).map((record) => text(record.value))).toEqual(range(0, RECORDS).map(valueOf))
+      expect((await readAll(log)).map((record) => text(record.value))).toEqual(range(0, RECORDS).map(valueAt))
     })
   })
 
@@ -61,11 +63,11 @@ describe.each(backends)('segments (%s)', (backend) => {
     const directory = freshPath()
     for (const [i, segmentBytes] of [4096, 65_536, 2048, 1_048_576].entries()) {
       await withLog(directory, { backend, durability: 'flush', segmentBytes, maxBatchBytes: 512 }, async (log) => {
-        for (let n = 0; n < 100; n++) await log.append(bytes(valueOf(i * 100 + n)))
+        for (let n = 0; n < 100; n++) await log.append(bytes(valueAt(i * 100 + n)))
       })
     }
     await withLog(directory, { backend, segmentBytes: 4096 }, async (log) => {
-      expect((await readAll(log)).map((record) => text(record.value))).toEqual(range(0, 400).map(valueOf))
+      expect((await readAll(log)).map((record) => text(record.value))).toEqual(range(0, 400).map(valueAt))
     })
   })
 
@@ -75,7 +77,7 @@ describe.each(backends)('segments (%s)', (backend) => {
       reference = freshPath('reference')
       await withLog(reference, { ...OPTIONS, backend }, async (log) => {
         for (let i = 0; i < RECORDS; i++) {
-          log.enqueue(bytes(valueOf(i)))
+          log.enqueue(bytes(valueAt(i)))
           if (i % 10 === 9) await log.flush()
         }
       })
@@ -84,10 +86,10 @@ describe.each(backends)('segments (%s)', (backend) => {
     /** Every offset gives the right answer, with reads bounded by the interval once the index is loaded. */
     async function check(directory: string): Promise<void> {
       await withLog(directory, { ...OPTIONS, backend }, async (log) => {
-        for (let i = 0; i < RECORDS; i += 7) expect(text(log.getSync(i)?.value ?? bytes(''))).toBe(valueOf(i))
+        for (let i = 0; i < RECORDS; i += 7) expect(text(log.getSync(i)?.value ?? bytes(''))).toBe(valueAt(i))
         const testing = testingOf(backend)
         testing.resetCounts()
-        for (let i = 3; i < RECORDS; i += 7) expect(text(log.getSync(i)?.value ?? bytes(''))).toBe(valueOf(i))
+        for (let i = 3; i < RECORDS; i += 7) expect(text(log.getSync(i)?.value ?? bytes(''))).toBe(valueAt(i))
         // One read of 8 KiB from the entry: the index has an entry at most 1 KiB (and a record) before each record.
         expect(testing.counts().read).toBe(Math.ceil((RECORDS - 3) / 7))
         const out = new Float64Array(1)
@@ -97,7 +99,7 @@ describe.each(backends)('segments (%s)', (backend) => {
           expect(position).toBeGreaterThanOrEqual(128)
           expect(next).toBeGreaterThanOrEqual(-1)
         }
-        expect((await readAll(log)).map((record) => text(record.value))).toEqual(range(0, RECORDS).map(valueOf))
+        expect((await readAll(log)).map((record) => text(record.value))).toEqual(range(0, RECORDS).map(valueAt))
       })
     }
 
@@ -147,7 +149,7 @@ describe.each(backends)('segments (%s)', (backend) => {
         writeFileSync(path.join(directory, name), flipped)
         await withLog(directory, { ...OPTIONS, backend }, async (log) => {
           const out = new Float64Array(1)
-          for (let i = 0; i < RECORDS; i += 60) expect(text(log.getSync(i)?.value ?? bytes(''))).toBe(valueOf(i))
+          for (let i = 0; i < RECORDS; i += 60) expect(text(log.getSync(i)?.value ?? bytes(''))).toBe(valueAt(i))
           log.index.lookup(0, out)
         })
         rmSync(directory, { recursive: true })
@@ -190,7 +192,7 @@ describe.each(backends)('segments (%s)', (backend) => {
   it('G13: COMMITTED, indexes, torn copies and *.tmp deleted: nothing changes', async () => {
     const directory = freshPath()
     await withLog(directory, { ...OPTIONS, backend }, async (log) => {
-      for (let i = 0; i < 500; i++) await log.append(bytes(valueOf(i)))
+      for (let i = 0; i < 500; i++) await log.append(bytes(valueAt(i)))
     })
     for (const name of listFiles(directory)) {
       if (name === 'COMMITTED' || name.endsWith('.index') || name.includes('.torn-')) rmSync(path.join(directory, name))
@@ -198,12 +200,12 @@ describe.each(backends)('segments (%s)', (backend) => {
     writeFileSync(path.join(directory, 'segments', 'next.tmp'), 'left behind')
     writeFileSync(path.join(directory, 'MANIFEST.tmp'), 'left behind')
     const reader = await Log.openReader(directory, { backend })
-    expect((await readAll(reader)).map((record) => text(record.value))).toEqual(range(0, 500).map(valueOf))
+    expect((await readAll(reader)).map((record) => text(record.value))).toEqual(range(0, 500).map(valueAt))
     await reader.close()
     await withLog(directory, { ...OPTIONS, backend }, async (log) => {
       expect(listFiles(directory).filter((name) => name.endsWith('.tmp'))).toEqual([])
       expect(log.epoch).toBe(1)
-      expect((await readAll(log)).map((record) => text(record.value))).toEqual(range(0, 500).map(valueOf))
+      expect((await readAll(log)).map((record) => text(record.value))).toEqual(range(0, 500).map(valueAt))
       expect(await log.append(bytes('on'))).toBe(500)
     })
   })

@@ -41,7 +41,10 @@ describe.each(backends)('timestamps (%s)', (backend) => {
     await withLog(freshPath(), { backend }, async (log) => {
       const before = Date.now()
       for (const timestamp of [5, 0, 2 ** 48 - 1, 17]) await log.append(bytes('x'), { timestamp })
-      await log.appendRecords([{ value: bytes('a'), timestamp: 3 }, { value: bytes('b'), timestamp: 1 }])
+      await log.appendRecords([
+        { value: bytes('a'), timestamp: 3 },
+        { value: bytes('b'), timestamp: 1 },
+      ])
       await log.append(bytes('now'))
       const times = (await readAll(log)).map((record) => record.timestamp)
       expect(times.slice(0, 6)).toEqual([5, 0, 2 ** 48 - 1, 17, 3, 1])

@@ -13,7 +13,7 @@ const TOTAL = BATCHES.reduce((sum, n) => sum + n, 0)
 /** First offset of the batch that holds each offset, and the offset behind it. */
 const firsts = BATCHES.flatMap((size, i) => Array<number>(size).fill(BATCHES.slice(0, i).reduce((sum, n) => sum + n, 0)))
 const ends = BATCHES.flatMap((size, i) => Array<number>(size).fill(BATCHES.slice(0, i + 1).reduce((sum, n) => sum + n, 0)))
-const valueOf = (offset: number): string => `value ${offset} ${'-'.repeat((offset * 13) % 40)}`
+const valueAt = (offset: number): string => `value ${offset} ${'-'.repeat((offset * 13) % 40)}`
 
 function segmentBases(directory: string): number[] {
   return readdirSync(path.join(directory, 'segments'))
@@ -29,7 +29,7 @@ describe.each(backends)('truncation (%s)', (backend) => {
     await withLog(reference, { ...OPTIONS, backend }, async (log) => {
       let next = 0
       for (const [i, size] of BATCHES.entries()) {
-        void log.appendBatch(range(next, next + size).map((offset) => bytes(valueOf(offset))))
+        void log.appendBatch(range(next, next + size).map((offset) => bytes(valueAt(offset))))
         next += size
         if (i % 2 === 1) await log.flush()
       }
@@ -40,7 +40,7 @@ describe.each(backends)('truncation (%s)', (backend) => {
   const check = async (log: Log, start: number, end: number, extra: readonly string[] = []) => {
     const records = await readAll(log)
     expect(records.map((record) => record.offset)).toEqual(range(start, end + extra.length))
-    expect(records.map((record) => text(record.value))).toEqual([...range(start, end).map(valueOf), ...extra])
+    expect(records.map((record) => text(record.value))).toEqual([...range(start, end).map(valueAt), ...extra])
     for (const record of records) expect(log.getSync(record.offset)).toEqual(record)
   }
 
@@ -56,7 +56,7 @@ describe.each(backends)('truncation (%s)', (backend) => {
         expect(log.epoch).toBe(1)
       })
       // Only segments wholly below go, with their indexes, and never the last.
-      const kept = bases.filter((base, i) => i === bases.length - 1 || bases[i + 1] > start)
+      const kept = bases.filter((_base, i) => i === bases.length - 1 || bases[i + 1] > start)
       expect(segmentBases(directory)).toEqual(kept)
       for (const name of readdirSync(path.join(directory, 'segments'))) expect(kept).toContain(Number.parseInt(name, 10))
       await withLog(directory, { ...OPTIONS, backend }, async (log) => {
@@ -144,7 +144,7 @@ describe.each(backends)('truncation (%s)', (backend) => {
       expect(first.done).toBe(false)
       await log.truncateBefore(TOTAL)
       expect(await codeOf(() => iterator.next())).toBe('ERR_SEALOG_OFFSET_TRUNCATED')
-      if (first.done !== true) expect(text(first.value.value(0))).toBe(valueOf(0))
+      if (first.done !== true) expect(text(first.value.value(0))).toBe(valueAt(0))
     })
   })
 
@@ -162,7 +162,7 @@ describe.each(backends)('truncation (%s)', (backend) => {
       expect(await errorOf(drain)).toMatchObject({ code: 'ERR_SEALOG_EPOCH', epoch: 2 })
       expect((await iterator.next()).done).toBe(true)
       expect(reader.epoch).toBe(2)
-      expect((await readAll(reader)).map((record) => text(record.value))).toEqual([...range(0, ends[12]).map(valueOf), 'rewritten'])
+      expect((await readAll(reader)).map((record) => text(record.value))).toEqual([...range(0, ends[12]).map(valueAt), 'rewritten'])
       await reader.close()
     })
   })
