@@ -134,9 +134,14 @@ export function newSettings(options: LogOptions, session: SessionOptions): LogSe
   const largest = largestBatch(session.segmentBytes)
   const maxBatchBytes = integer(options.maxBatchBytes, 'maxBatchBytes', 1, RECORD_BYTES_LIMIT, Math.min(16 * MiB, largest))
   const maxRecordBytes = integer(options.maxRecordBytes, 'maxRecordBytes', 1, RECORD_BYTES_LIMIT, Math.min(16 * MiB, maxBatchBytes))
-  const form = options.seal === false ? 'none' : oneOf(options.seal, 'seal', ['json', 'ndjson', 'raw'], codec === 'json' ? 'json' : 'raw')
-  if (form !== 'none' && form !== 'raw' && codec !== 'json') throw optionError('seal', options.seal, `'raw' or false for codec bytes`)
+  const form = chunkForm(options.seal, codec)
   return checkLimits({ codec, maxRecordBytes, maxBatchBytes, chunkBytes: integer(options.chunkBytes, 'chunkBytes', 1, 2 ** 31, 10 * MiB), form }, session)
+}
+
+function chunkForm(seal: LogOptions['seal'], codec: CodecName): LogSettings['form'] {
+  const form = seal === false ? 'none' : oneOf(seal, 'seal', ['json', 'ndjson', 'raw'], codec === 'json' ? 'json' : 'raw')
+  if (form !== 'none' && form !== 'raw' && codec !== 'json') throw optionError('seal', seal, `'raw' or false for codec bytes`)
+  return form
 }
 
 /** Stored settings with what this opening changes; a different codec is refused. */
@@ -157,10 +162,27 @@ export function adoptSettings(stored: LogSettings, options: LogOptions, session:
       maxBatchBytes,
       maxRecordBytes: integer(options.maxRecordBytes, 'maxRecordBytes', 1, RECORD_BYTES_LIMIT, Math.min(stored.maxRecordBytes, maxBatchBytes)),
       chunkBytes: integer(options.chunkBytes, 'chunkBytes', 1, 2 ** 31, stored.chunkBytes),
-      form: options.seal === undefined ? stored.form : options.seal === false ? 'none' : oneOf(options.seal, 'seal', ['json', 'ndjson', 'raw'], 'raw'),
+      form: options.seal === undefined ? stored.form : chunkForm(options.seal, stored.codec),
     },
     session,
   )
+}
+
+/** Stored settings with what the options gave anew; the same object when they gave nothing new. */
+export function storedSettings(stored: LogSettings, resolved: LogSettings, options: LogOptions): LogSettings {
+  const next: LogSettings = {
+    codec: stored.codec,
+    maxRecordBytes: options.maxRecordBytes === undefined ? stored.maxRecordBytes : resolved.maxRecordBytes,
+    maxBatchBytes: options.maxBatchBytes === undefined ? stored.maxBatchBytes : resolved.maxBatchBytes,
+    chunkBytes: resolved.chunkBytes,
+    form: resolved.form,
+  }
+  const same =
+    next.maxRecordBytes === stored.maxRecordBytes &&
+    next.maxBatchBytes === stored.maxBatchBytes &&
+    next.chunkBytes === stored.chunkBytes &&
+    next.form === stored.form
+  return same ? stored : next
 }
 
 function checkLimits(settings: LogSettings, session: SessionOptions): LogSettings {

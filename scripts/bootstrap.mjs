@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join, relative } from 'node:path'
-import { capture, Failure, findCommand, root, say, step, tool } from './process.mjs'
+import { capture, Failure, findCommand, nodeHeaders, root, say, step, tool } from './process.mjs'
 
 // Lives in node_modules so that it disappears together with what it vouches for.
 const stampFile = join(root, 'node_modules', '.sealog-stamp')
@@ -124,8 +124,8 @@ function buildAddon(mustCompile) {
   if (reason) return onlyJavaScript(reason)
 
   const gyp = tool('node-gyp/bin/node-gyp.js')
-  const headers = join(dirname(process.execPath), '..')
-  const nodedir = existsSync(join(headers, 'include', 'node', 'node_api.h')) ? [`--nodedir=${headers}`] : []
+  const headers = nodeHeaders()
+  const nodedir = headers ? [`--nodedir=${headers}`] : []
   const configured = capture(process.execPath, [gyp, 'configure', ...nodedir])
   if (!configured.ok) {
     say(configured.output.trimEnd())

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { capture, Failure, findCommand, root, say, step, tool } from './process.mjs'
+import { capture, Failure, findCommand, nodeHeaders, root, say, step, tool } from './process.mjs'
 
 const source = join(root, 'native')
 const jobs = `${availableParallelism()}`
@@ -141,15 +141,21 @@ export function addonUnderAsan(filters) {
   const { reason } = probe('address')
   if (reason) throw new Failure(reason)
   const output = buildDirectory('addon-asan')
-  const built = step('addon with AddressSanitizer', process.execPath, [
-    tool('cmake-js/bin/cmake-js'),
-    'build',
-    `--directory=${source}`,
-    `--out=${output}`,
-    '--CDSEALOG_SANITIZE=address',
-    '--CDCMAKE_CXX_COMPILER=clang++',
-    '--CDCMAKE_C_COMPILER=clang',
-  ])
+  const headers = nodeHeaders()
+  const built = step(
+    'addon with AddressSanitizer',
+    process.execPath,
+    [
+      tool('cmake-js/bin/cmake-js'),
+      'build',
+      `--directory=${source}`,
+      `--out=${output}`,
+      '--CDSEALOG_SANITIZE=address',
+      '--CDCMAKE_CXX_COMPILER=clang++',
+      '--CDCMAKE_C_COMPILER=clang',
+    ],
+    { env: headers ? { npm_config_nodedir: headers } : {} },
+  )
   if (!built.ok) return 1
   const addon = [join(output, 'Release', 'sealog.node'), join(output, 'sealog.node')].find(existsSync)
   const runtime = capture('clang++', ['-print-file-name=libclang_rt.asan-x86_64.so']).output.trim()

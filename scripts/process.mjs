@@ -1,5 +1,6 @@
 // Child processes and messages, shared by the development scripts.
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -45,3 +46,9 @@ export const findCommand = (...names) => names.find((name) => name && capture(na
 
 /** Path of a JavaScript tool inside node_modules. */
 export const tool = (path) => join(root, 'node_modules', path)
+
+/** Where the headers of the running Node lie beside it (`include/node` below), or undefined: then they are downloaded. */
+export function nodeHeaders() {
+  const directory = join(dirname(process.execPath), '..')
+  return existsSync(join(directory, 'include', 'node', 'node_api.h')) ? directory : undefined
+}

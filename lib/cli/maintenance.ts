@@ -45,6 +45,8 @@ async function runVerify(directory: string, { json, backend }: CommonOptions): P
     const range = lastOffset === undefined ? `offset ${firstOffset} and what follows` : `offsets ${firstOffset} to ${lastOffset}`
     process.stdout.write(`${file} at ${position}: ${message} (${code}), ${range}\n`)
   }
+  const { tornTail } = result
+  if (tornTail) process.stdout.write(`${tornTail.file} at ${tornTail.position}: an unfinished write, as a crash leaves it; the next open cuts it\n`)
   const size = `${formatCount(result.records)} records in ${formatCount(result.segments)} ${result.segments === 1 ? 'segment' : 'segments'}, ${formatBytes(result.bytes)}`
   const verdict = result.ok ? 'ok' : `DAMAGED, ${result.problems.length} problem${result.problems.length === 1 ? '' : 's'}`
   process.stdout.write(`${verdict}: ${size}, offsets ${result.startOffset} to ${result.endOffset} (exclusive)\n`)

@@ -47,10 +47,7 @@ export function loadBinding(): NativeBinding {
     }
   }
   const platform = platformName()
-  const message =
-    tried.length === 0
-      ? `sealog has no binary for ${platform}`
-      : `sealog's binary for ${platform} could not be loaded; tried ${tried.join(', ')}`
+  const message = tried.length === 0 ? `sealog has no binary for ${platform}` : `sealog's binary for ${platform} could not be loaded; tried ${tried.join(', ')}`
   throw new Error(message, { cause: new AggregateError(errors, message) })
 }
 

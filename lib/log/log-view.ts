@@ -3,6 +3,7 @@ import { argumentError, ChecksumError, LogError, OffsetTruncatedError } from '..
 import { FRAME_TOMBSTONE } from '../format/constants.js'
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
+import { check } from '../kernels/requests.js'
 import type { CodecName } from '../options.js'
 import { loadIndex } from '../segment/index-store.js'
 import type { Segment } from '../segment/segment.js'
@@ -12,7 +13,7 @@ import { BatchIterator, type BatchOptions, type BatchSource, type ReadOptions, R
 import type { OffsetRange } from './manifest.js'
 import { BlockRequest, isGone, readBlock } from './read-block.js'
 import { Record } from './record.js'
-import type { RecordBatch } from './record-batch.js'
+import { RecordBatch } from './record-batch.js'
 
 /** Looks up positions in the sparse offset index. */
 export interface IndexView {
@@ -213,13 +214,41 @@ export abstract class LogView<T> implements BatchSource {
     return this.environment.runner.runSync(this.#find(segment, offset))
   }
 
+  /** Steps to the record by frame lengths and verifies that one; a read that fails is done once more frame by frame, which names the damage. */
   *#find(segment: Segment, offset: number): Procedure<Record<T> | undefined> {
+    if (segment.fd < 0 || segment.index === undefined) yield* this.prepare(segment)
+    const entry = segment.index === undefined ? -1 : segment.index.find(offset)
+    if (segment.index !== undefined && entry >= 0) {
+      const found = yield* this.#readAt(segment, segment.index.position(entry), segment.index.batchFirst(entry), offset)
+      if (found !== undefined) return found
+    }
     const request = new BlockRequest(this.codec, 16 * 1024, 256)
     request.single = true
     yield* this.block(segment, offset, request)
-    const found = request.result
-    if (found === undefined || found.length === 0 || found.offset(0) !== offset) return undefined
-    return found.record(0) as Record<T>
+    const block = request.result
+    if (block === undefined || block.length === 0 || block.offset(0) !== offset) return undefined
+    return block.record(0) as Record<T>
+  }
+
+  *#readAt(segment: Segment, position: number, batchFirst: number, offset: number): Procedure<Record<T> | undefined> {
+    segment.pins++
+    try {
+      const end = segment.endPosition
+      for (let room = 16 * 1024; ; room = Math.min(room * 8, end)) {
+        const bytes = new Uint8Array(room)
+        const numbers = Float64Array.of(segment.fd, segment.seed, position, end, offset, batchFirst, 0, 0, 0, 0)
+        check(yield { operation: k.FILE_READ_MANY, fd: segment.fd, a: 1, b: 0, bytes, numbers }, k.FILE_READ_MANY, segment.path)
+        const [, , , , , first, status, valueStart, valueLength, frameStart] = numbers
+        if (status === k.READ_OK) {
+          const row = Uint32Array.of(frameStart, valueStart, valueLength, offset - first)
+          return new RecordBatch<T>(bytes, row, 0, 1, offset + 1, this.codec).record(0)
+        }
+        if (status !== k.READ_NO_ROOM || room >= end) return undefined
+      }
+    } finally {
+      segment.pins--
+      if (segment.retired && segment.pins === 0) yield* segment.release()
+    }
   }
 
   *#offsetAt(time: number): Procedure<number> {

@@ -8,8 +8,8 @@ import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
 import type { TaskQueue } from '../kernels/task.js'
-import { adoptSettings, type LogOptions, newSettings, type SessionOptions } from '../options.js'
-import { cutTail } from '../segment/cut-tail.js'
+import { adoptSettings, type LogOptions, newSettings, type SessionOptions, storedSettings } from '../options.js'
+import { cutTail, saveTail } from '../segment/cut-tail.js'
 import { corrupt, damageError, readTail, type Tail, type TailPart } from '../segment/recovery.js'
 import { Segment } from '../segment/segment.js'
 import { SegmentSet } from '../segment/segment-set.js'
@@ -91,7 +91,7 @@ export function* openUnderLock(
   const unclosed = yield* sweep(parts, (yield* io.list(folder)) ?? [])
   const closed = manifest.state.closed.map((facts) => new Segment(directory, facts.base, facts.generation, facts.end, facts.bytes - FOOTER_FRAME_BYTES, true))
   try {
-    return yield* recover(parts, closed, unclosed, durable, lock, created, previousEnd)
+    return yield* recover(parts, closed, unclosed, durable, options, lock, created, previousEnd)
   } catch (error) {
     for (const segment of [...closed, ...unclosed]) {
       environment.forget(segment)
@@ -107,6 +107,7 @@ function* recover(
   closed: readonly Segment[],
   unclosed: readonly Segment[],
   durable: EndSlot | undefined,
+  options: LogOptions,
   lock: WriterLock,
   created: boolean,
   previousEnd: number | undefined,
@@ -124,26 +125,17 @@ function* recover(
     for (const segment of closed) yield* verifyClosed(segment, kernels, manifest.logId, session.indexIntervalBytes)
   }
   if (tail.damage?.rot !== undefined) throw damageError(tail.damage)
-  let readOnlyReason: LogError | undefined
-  if (tail.damage !== undefined) {
-    try {
-      yield* cutTail(directory, tail.damage, tail.cut, kernels)
-    } catch (error) {
-      if (!(error instanceof LogError) || error.code !== 'ERR_SEALOG_NO_SPACE_TO_REPAIR') throw error
-      readOnlyReason = error
-    }
-  }
   parts.segments.reset([...closed, ...tail.parts.map((part) => part.segment)])
   for (const part of tail.parts) environment.touch(part.segment)
   const end = logEnd(parts, tail)
+  const seen = tail.damage?.cutsGroups === true || (previousEnd !== undefined && end.offset < previousEnd)
+  const unknown = lock.previous === undefined && !lock.opened && !created && end.offset > 0 && tail.parts.at(-1)?.marked === false
+  const readOnlyReason = yield* prepareCut(parts, tail, seen || unknown || lock.raiseEpoch)
   if (readOnlyReason === undefined) {
-    const cleanly = !created && lock.previous?.state === 'closed' && tail.damage === undefined
-    yield* makeDurable(parts, tail, cleanly)
-    const seen = tail.damage?.cutsGroups === true || (previousEnd !== undefined && end.offset < previousEnd)
-    const unknown = lock.previous === undefined && !lock.opened && !created && end.offset > 0 && tail.parts.at(-1)?.marked === false
-    if (seen || unknown || lock.raiseEpoch) {
-      yield* manifest.append({ type: 'epoch', epoch: manifest.state.epoch + 1 })
-    }
+    if (tail.damage !== undefined) yield* cutTail(directory, tail.damage, tail.cut)
+    yield* makeDurable(parts, tail, !created && lock.previous?.state === 'closed' && tail.damage === undefined)
+    const kept = storedSettings(manifest.state.settings, parts.settings, options)
+    if (kept !== manifest.state.settings) yield* manifest.append({ type: 'settings', settings: kept })
     yield* lock.recovered()
     yield* writeCommitted(parts, end.offset)
   }
@@ -151,6 +143,20 @@ function* recover(
   const last = tail.parts.at(-1)
   const active = last !== undefined && last.footer === undefined ? last : undefined
   return { parts, end, active, complete: tail.parts.filter((part) => part !== active), readOnlyReason }
+}
+
+/** What has to be safe before anything is cut: the bytes themselves and, where readers may have seen them, the new epoch. Returns why it cannot be. */
+function* prepareCut(parts: LogParts, tail: Tail, raiseEpoch: boolean): Procedure<LogError | undefined> {
+  const { directory, manifest, environment } = parts
+  try {
+    if (tail.damage !== undefined) yield* saveTail(directory, tail.damage, tail.cut, environment.kernels)
+    if (raiseEpoch) yield* manifest.append({ type: 'epoch', epoch: manifest.state.epoch + 1 })
+    return undefined
+  } catch (error) {
+    if (tail.damage === undefined || !(error instanceof LogError) || error.code !== 'ERR_SEALOG_NO_SPACE') throw error
+    const { path: file } = tail.damage.segment
+    return new LogError('ERR_SEALOG_NO_SPACE_TO_REPAIR', `no space to save the torn tail of ${file}`, { cause: error, file, position: tail.damage.position })
+  }
 }
 
 /** Reads COMMITTED and zeroes its committed slot: until recovery is done readers must not believe the dead writer's value. */

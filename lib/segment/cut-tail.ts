@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import path from 'node:path'
-import { LogError, warn } from '../errors.js'
+import { warn } from '../errors.js'
 import { toHex } from '../format/bytes.js'
 import { isTornFile, SEGMENTS_DIRECTORY, tornFile } from '../format/names.js'
 import type { Kernels } from '../kernels/kernels.js'
@@ -13,23 +13,15 @@ const COPY_BYTES = 1024 * 1024
 const TORN_FILES = 8
 const TORN_BYTES = 256 * 1024 * 1024
 
-/**
- * Cuts a torn tail (rule 6): what is cut is copied beside the log and synced before anything is removed; equal copies are not repeated.
- * Throws ERR_SEALOG_NO_SPACE_TO_REPAIR when the copies cannot be written; nothing is cut then.
- */
-export function* cutTail(directory: string, damage: Damage, later: readonly Segment[], kernels: Kernels): Procedure<void> {
+/** Copies what is to be cut beside the log, synced, before anything is removed (rule 6); equal copies are not repeated. */
+export function* saveTail(directory: string, damage: Damage, later: readonly Segment[], kernels: Kernels): Procedure<void> {
+  yield* saveBytes(directory, damage.segment, damage.position, kernels)
+  for (const segment of later) yield* saveBytes(directory, segment, 0, kernels)
+}
+
+/** Cuts a torn tail whose bytes are saved. */
+export function* cutTail(directory: string, damage: Damage, later: readonly Segment[]): Procedure<void> {
   const folder = path.join(directory, SEGMENTS_DIRECTORY)
-  try {
-    yield* saveBytes(directory, damage.segment, damage.position, kernels)
-    for (const segment of later) yield* saveBytes(directory, segment, 0, kernels)
-  } catch (error) {
-    if (!(error instanceof LogError) || error.code !== 'ERR_SEALOG_NO_SPACE') throw error
-    throw new LogError('ERR_SEALOG_NO_SPACE_TO_REPAIR', `no space to save the torn tail of ${damage.segment.path}`, {
-      cause: error,
-      file: damage.segment.path,
-      position: damage.position,
-    })
-  }
   for (const segment of [...later].reverse()) {
     yield* segment.release()
     yield* io.unlink(segment.path)

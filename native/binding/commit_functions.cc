@@ -30,12 +30,12 @@ bool ReadLevel(const Arguments& arguments, size_t index, CommitLevel* out) {
 }
 
 napi_value Ref(napi_env env, napi_callback_info info) {
-  Arguments(env, info, 0).GetEnvironment().Ref();
+  Arguments(env, info, 0).GetEnvironment().SetReferenced(true);
   return nullptr;
 }
 
 napi_value Unref(napi_env env, napi_callback_info info) {
-  Arguments(env, info, 0).GetEnvironment().Unref();
+  Arguments(env, info, 0).GetEnvironment().SetReferenced(false);
   return nullptr;
 }
 
@@ -111,7 +111,7 @@ napi_value Submit(napi_env env, napi_callback_info info) {
     return ThrowMistake(env, "there are not so many staged rows");
   }
   const char* mistake = arguments.GetEnvironment().GetCommitter().Submit(shared.rows.data, static_cast<size_t>(count),
-                                                                   shared.staging.data, shared.staging.length);
+                                                                         shared.staging.data, shared.staging.length);
   return mistake == nullptr ? nullptr : ThrowMistake(env, mistake);
 }
 

@@ -6,7 +6,9 @@ namespace sealog {
 
 namespace {
 
+// How long stopping waits for system calls under way.
 constexpr int64_t kPatienceMs = 5000;
+constexpr int64_t kMinPatienceMs = 100;
 
 }  // namespace
 
@@ -41,7 +43,10 @@ void Environment::OnWake(napi_env env, napi_value, void* environment, void*) {
   if (env == nullptr) return;
   auto* self = static_cast<Environment*>(environment);
   if (self->stopped_ || self->DeliverEvents()) return;
+  bool thrown = false;
   napi_value error;
+  // Without an exception JavaScript may not run any more.
+  if (napi_is_exception_pending(env, &thrown) != napi_ok || !thrown) return;
   if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
 }
 
@@ -56,11 +61,22 @@ void Environment::OnCleanup(void* environment) {
   delete self;
 }
 
+void Environment::SetReferenced(bool referenced) {
+  if (stopped_) return;
+  if (referenced) {
+    napi_ref_threadsafe_function(env_, wake_loop_);
+  } else {
+    napi_unref_threadsafe_function(env_, wake_loop_);
+  }
+}
+
 void Environment::Stop() {
   if (stopped_) return;
   stopped_ = true;
-  const bool requests_ended = kernel_->requests.Stop(kPatienceMs);
+  const int64_t begin = MonotonicMs();
   const bool commits_ended = kernel_->committer.Stop(kPatienceMs);
+  const int64_t left = kPatienceMs - (MonotonicMs() - begin);
+  const bool requests_ended = kernel_->requests.Stop(std::max(left, kMinPatienceMs));
   abandoned_ = !requests_ended || !commits_ended;
   kernel_->events.Close();
   napi_release_threadsafe_function(wake_loop_, napi_tsfn_abort);

@@ -65,8 +65,8 @@ class Environment {
   Committer& GetCommitter() { return kernel_->committer; }
   Io& GetIo() { return kernel_->io.Get(); }
 
-  void Ref() { napi_ref_threadsafe_function(env_, wake_loop_); }
-  void Unref() { napi_unref_threadsafe_function(env_, wake_loop_); }
+  // Whether the event loop stays alive for rows that are to come.
+  void SetReferenced(bool referenced);
   // Idempotent. Synchronous functions go on working.
   void Stop();
 

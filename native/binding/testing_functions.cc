@@ -22,8 +22,8 @@ napi_value Fault(napi_env env, napi_callback_info info) {
   }
   for (size_t i = 0; i < kIoKinds; i++) {
     if (kind != kIoKindNames[i]) continue;
-    arguments.GetEnvironment().TestedKernel().faulting.Fault(static_cast<IoKind>(i), ToU64(nth), static_cast<int>(error),
-                                                          forever, ToU64(short_bytes));
+    arguments.GetEnvironment().TestedKernel().faulting.Fault(static_cast<IoKind>(i), ToU64(nth),
+                                                             static_cast<int>(error), forever, ToU64(short_bytes));
     return nullptr;
   }
   return ThrowMistake(env, "there is no such kind of system call");

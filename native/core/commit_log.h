@@ -82,7 +82,7 @@ struct CommitLog {
   std::vector<double> detach_tickets;
 
   bool attached = false;
-  // The segment is taken away as soon as nobody holds a turn.
+  // The segment is taken away as soon as nobody holds a turn and the syncs that were asked for are done.
   bool detaching = false;
   bool can_reserve = true;
   // NEED_SEGMENT was sent; nothing is written before the next attach.

@@ -123,33 +123,28 @@ bool Committer::Attach(CommitLog* log, const SegmentState& state) {
 }
 
 void Committer::Detach(CommitLog* log, double ticket) {
+  uint8_t jobs;
   {
     MutexLock lock(mutex_);
-    if (log->attached) log->detaching = true;
     log->detach_tickets.push_back(ticket);
-    if (!IsBusy(log)) CompleteDetach(log);
+    log->detaching = log->attached;
+    if (!log->attached || CanDetach(log)) CompleteDetach(log);
+    jobs = WantedJobs(log);
   }
   events_.Notify();
+  Dispatch(log, jobs);
 }
 
 void Committer::DetachSync(CommitLog* log) {
-  {
-    MutexLock lock(mutex_);
-    if (log->attached) log->detaching = true;
-    while (IsBusy(log)) turn_ended_.Wait(mutex_);
-    // The thread that ended the last turn may have done it.
-    if (log->detaching) CompleteDetach(log);
-  }
-  events_.Notify();
-}
-
-void Committer::CompleteDetach(CommitLog* log) {
-  log->attached = false;
-  log->detaching = false;
-  for (const double ticket : log->detach_tickets) events_.PushDone(ticket, 0);
-  log->detach_tickets.clear();
+  MutexLock lock(mutex_);
+  log->detaching = log->attached;
+  log->claimed = true;
+  FinishDetach(log, &lock);
+  log->claimed = false;
   // Asks for the next segment when records wait for it.
   WantedJobs(log);
+  lock.Unlock();
+  events_.Notify();
 }
 
 SegmentState Committer::State(CommitLog* log) {
@@ -271,10 +266,9 @@ void Committer::Commit(CommitLog* log, CommitLevel level, double ticket) {
   {
     MutexLock lock(mutex_);
     const uint64_t target = log->ready_offset;
-    const bool idle = !log->attached && !log->detaching && log->state.next_offset >= target;
     if (log->failed || log->rejected) {
       events_.PushDone(ticket, static_cast<double>(log->failed ? CommitStatus::kFailed : CommitStatus::kRejected));
-    } else if (idle || IsReached(log, level, target)) {
+    } else if (IsReached(log, level, target)) {
       events_.PushDone(ticket, 0);
     } else {
       log->demands.push_back({ticket, level, target});

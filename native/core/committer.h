@@ -75,6 +75,9 @@ class Committer {
     uint32_t generation;
   };
 
+  // What a thread may do with a log. A mark takes both turns; in mode fsync so does a write.
+  enum class Turn : uint8_t { kWrite, kSync, kMark };
+
   // Jobs that a log has work for.
   static constexpr uint8_t kWriteJob = 1;
   static constexpr uint8_t kSyncJob = 2;
@@ -82,24 +85,24 @@ class Committer {
   // committer_steps.cc: what the threads do. Each takes the mutex itself.
   void RunWrite(CommitLog* log);
   void RunSync(CommitLog* log);
-  // The caller has taken the turns. They return the jobs to dispatch.
+  // The caller has taken the turn. They return the jobs to dispatch.
+  uint8_t RunTurn(CommitLog* log, Turn turn);
   uint8_t WriteGroup(CommitLog* log);
   uint8_t Sync(CommitLog* log);
   uint8_t WriteMark(CommitLog* log);
   void Publish(CommitLog* log, const SegmentState& state, uint64_t committed, uint64_t durable);
 
-  // Decisions, with mutex_ held.
+  // committer_decisions.cc: decisions, with mutex_ held.
   bool IncludesSync(const CommitLog* log) const { return log->mode == CommitMode::kFsync && !stopping_; }
   bool IsBusy(const CommitLog* log) const { return log->writing || log->syncing; }
   bool WantsToWrite(const CommitLog* log) const;
   bool MayWrite(const CommitLog* log) const;
-  bool MayUseSegment(const CommitLog* log) const;
+  bool MayTakeTurn(const CommitLog* log) const;
   bool IsSyncDue(const CommitLog* log) const;
   bool IsMarkDue(const CommitLog* log) const;
   bool IsReached(const CommitLog* log, CommitLevel level, uint64_t target) const;
-  bool CanTakeWriteTurn(const CommitLog* log) const { return !log->writing && !(IncludesSync(log) && log->syncing); }
-  void TakeWriteTurn(CommitLog* log);
-  void TakeMarkTurn(CommitLog* log);
+  bool CanTake(const CommitLog* log, Turn turn) const;
+  void Take(CommitLog* log, Turn turn);
 
   // Changes, with mutex_ held.
   uint8_t WantedJobs(CommitLog* log);
@@ -108,9 +111,13 @@ class Committer {
   // Sends the DONE rows of the demands that match.
   template <typename Matches>
   void FinishDemands(CommitLog* log, CommitStatus status, Matches matches);
+  void FinishMarkDemands(CommitLog* log);
   void FinishAllDemands(CommitLog* log, CommitStatus status);
   void AskForSegment(CommitLog* log);
+  bool CanDetach(const CommitLog* log) const { return log->detaching && !IsBusy(log) && !IsSyncDue(log); }
   void CompleteDetach(CommitLog* log);
+  // Loop thread, with the log claimed: waits for the turns under way and does the syncs that are due.
+  void FinishDetach(CommitLog* log, MutexLock* lock);
   void Fail(CommitLog* log, int error, double operation);
   void Reject(CommitLog* log, int error);
   void PushCommitted(CommitLog* log);

@@ -1,6 +1,4 @@
-// What a thread does while it has a turn of a log, and what is decided when a turn ends.
-#include <errno.h>
-
+// What a thread does while it has a turn of a log: writing a group, syncing, marking.
 #include <algorithm>
 
 #include "committer.h"
@@ -17,68 +15,17 @@ constexpr double kFailedSync = 2;
 
 }  // namespace
 
-bool Committer::WantsToWrite(const CommitLog* log) const {
-  const uint64_t ready = log->queue.ReadyBytes();
-  if (ready == 0) return false;
-  if (ready >= log->hold_bytes || stopping_) return true;
-  return std::any_of(log->demands.begin(), log->demands.end(),
-                     [log](const CommitDemand& demand) { return demand.target > log->state.next_offset; });
-}
-
-bool Committer::MayUseSegment(const CommitLog* log) const {
-  return log->attached && !log->detaching && !log->claimed && !log->failed && !log->destroyed && !stopped_;
-}
-
-bool Committer::MayWrite(const CommitLog* log) const {
-  return MayUseSegment(log) && !log->rejected && !log->need_segment && CanTakeWriteTurn(log) && WantsToWrite(log) &&
-         !IsMarkDue(log);
-}
-
-bool Committer::IsSyncDue(const CommitLog* log) const {
-  if (stopping_) return false;
-  return std::any_of(log->demands.begin(), log->demands.end(), [log](const CommitDemand& demand) {
-    return demand.level == CommitLevel::kSynced && demand.target <= log->state.next_offset &&
-           demand.target > log->state.synced_offset;
-  });
-}
-
-bool Committer::IsMarkDue(const CommitLog* log) const {
-  if (stopping_) return false;
-  return std::any_of(log->demands.begin(), log->demands.end(), [log](const CommitDemand& demand) {
-    return demand.level == CommitLevel::kMarked && demand.target <= log->state.next_offset;
-  });
-}
-
-bool Committer::IsReached(const CommitLog* log, CommitLevel level, uint64_t target) const {
-  const SegmentState& state = log->state;
-  if (state.next_offset < target) return false;
-  if (level == CommitLevel::kSynced) return state.synced_offset >= target;
-  if (level != CommitLevel::kMarked) return true;
-  return state.synced_offset >= state.next_offset && (state.marked || state.records == 0);
-}
-
-uint8_t Committer::WantedJobs(CommitLog* log) {
-  if (!log->attached && !log->failed && !log->rejected && !log->destroyed && WantsToWrite(log)) AskForSegment(log);
-  if (!MayUseSegment(log)) return 0;
-  uint8_t jobs = 0;
-  if (!log->write_queued && MayWrite(log)) {
-    log->write_queued = true;
-    jobs |= kWriteJob;
+uint8_t Committer::RunTurn(CommitLog* log, Turn turn) {
+  switch (turn) {
+    case Turn::kWrite:
+      return WriteGroup(log);
+    case Turn::kSync:
+      return Sync(log);
+    case Turn::kMark:
+      return WriteMark(log);
   }
-  if (!log->sync_queued && !log->syncing && (IsSyncDue(log) || (IsMarkDue(log) && !log->writing))) {
-    log->sync_queued = true;
-    jobs |= kSyncJob;
-  }
-  return jobs;
+  return 0;
 }
-
-void Committer::TakeWriteTurn(CommitLog* log) {
-  log->writing = true;
-  log->write_syncs = IncludesSync(log);
-  if (log->write_syncs) log->syncing = true;
-}
-
-void Committer::TakeMarkTurn(CommitLog* log) { log->writing = log->syncing = true; }
 
 void Committer::RunWrite(CommitLog* log) {
   uint8_t jobs;
@@ -90,30 +37,26 @@ void Committer::RunWrite(CommitLog* log) {
         jobs = 0;
         break;
       }
-      TakeWriteTurn(log);
+      Take(log, Turn::kWrite);
     }
-    jobs = WriteGroup(log);
+    jobs = RunTurn(log, Turn::kWrite);
+    events_.Notify();
     // Goes on with this log only while no other waits for the thread.
   } while (jobs == kWriteJob && !WritePool(log).HasWaiting());
-  events_.Notify();
   Dispatch(log, jobs);
 }
 
 void Committer::RunSync(CommitLog* log) {
-  bool mark;
+  Turn turn;
   {
     MutexLock lock(mutex_);
     log->sync_queued = false;
-    mark = MayUseSegment(log) && IsMarkDue(log) && !IsBusy(log);
-    const bool sync = !mark && MayUseSegment(log) && IsSyncDue(log) && !log->syncing;
-    if (!mark && !sync) return;
-    if (mark) {
-      TakeMarkTurn(log);
-    } else {
-      log->syncing = true;
-    }
+    if (!MayTakeTurn(log)) return;
+    turn = IsMarkDue(log) && CanTake(log, Turn::kMark) ? Turn::kMark : Turn::kSync;
+    if (turn == Turn::kSync && !(IsSyncDue(log) && CanTake(log, Turn::kSync))) return;
+    Take(log, turn);
   }
-  const uint8_t jobs = mark ? WriteMark(log) : Sync(log);
+  const uint8_t jobs = RunTurn(log, turn);
   events_.Notify();
   Dispatch(log, jobs);
 }
@@ -254,9 +197,7 @@ uint8_t Committer::WriteMark(CommitLog* log) {
     log->can_reserve = can_reserve;
     log->syncs += syncs;
     if (moved) PushCommitted(log);
-    FinishDemands(log, CommitStatus::kDone, [log](const CommitDemand& demand) {
-      return demand.level == CommitLevel::kMarked && demand.target <= log->state.next_offset;
-    });
+    FinishMarkDemands(log);
   }
   return EndTurn(log);
 }
@@ -281,38 +222,31 @@ CommitStatus Committer::CommitSync(CommitLog* log, CommitLevel level) {
     }
     if (written && (marked || IsReached(log, level, target))) break;
     if (log->detaching) {
-      turn_ended_.Wait(mutex_);
+      FinishDetach(log, &lock);
       continue;
     }
-    if (!log->attached || (!written && log->need_segment)) {
-      // Without a segment there is nothing to sync or mark.
-      if (written) break;
+    const bool stuck = !written && (!log->attached || log->need_segment);
+    // A segment is left with nothing unsynced behind, where that was asked for.
+    const bool unsynced =
+        log->attached && level >= CommitLevel::kSynced && log->state.synced_offset < log->state.next_offset;
+    if (stuck && !unsynced) {
       AskForSegment(log);
       status = CommitStatus::kNeedSegment;
       break;
     }
-    const bool marking = written && level == CommitLevel::kMarked;
-    const bool wait = !written ? !CanTakeWriteTurn(log) : marking ? IsBusy(log) : log->syncing;
-    if (wait) {
+    // All is written, and without a segment there is nothing to sync or mark.
+    if (!log->attached) break;
+    Turn turn = Turn::kSync;
+    if (!written && !stuck) turn = Turn::kWrite;
+    if (written && level == CommitLevel::kMarked) turn = Turn::kMark;
+    if (!CanTake(log, turn)) {
       turn_ended_.Wait(mutex_);
       continue;
     }
-    if (!written) {
-      TakeWriteTurn(log);
-    } else if (marking) {
-      TakeMarkTurn(log);
-    } else {
-      log->syncing = true;
-    }
+    Take(log, turn);
     lock.Unlock();
-    if (!written) {
-      WriteGroup(log);
-    } else if (marking) {
-      WriteMark(log);
-      marked = true;
-    } else {
-      Sync(log);
-    }
+    RunTurn(log, turn);
+    marked = turn == Turn::kMark;
     lock.Lock();
   }
   log->claimed = false;
@@ -328,89 +262,6 @@ void Committer::Publish(CommitLog* log, const SegmentState& state, uint64_t comm
   log->published_committed = std::max(log->published_committed, committed);
   log->published_durable = std::max(log->published_durable, durable);
   PublishCommitted(io_.Get(), state, log->published_committed, log->published_durable);
-}
-
-uint8_t Committer::EndTurn(CommitLog* log) {
-  FinishReachedDemands(log);
-  if (log->detaching && !IsBusy(log)) CompleteDetach(log);
-  turn_ended_.SignalAll();
-  return WantedJobs(log);
-}
-
-template <typename Matches>
-void Committer::FinishDemands(CommitLog* log, CommitStatus status, Matches matches) {
-  std::erase_if(log->demands, [&](const CommitDemand& demand) {
-    if (!matches(demand)) return false;
-    events_.PushDone(demand.ticket, static_cast<double>(status));
-    return true;
-  });
-}
-
-void Committer::FinishReachedDemands(CommitLog* log) {
-  if (log->demands.empty()) return;
-  FinishDemands(log, CommitStatus::kDone,
-                [&](const CommitDemand& demand) { return IsReached(log, demand.level, demand.target); });
-}
-
-void Committer::FinishAllDemands(CommitLog* log, CommitStatus status) {
-  FinishDemands(log, status, [](const CommitDemand&) { return true; });
-}
-
-void Committer::AskForSegment(CommitLog* log) {
-  if (log->need_segment) return;
-  log->need_segment = true;
-  const uint64_t bytes = FirstBatchBytes(log->queue.Head(), log->queue.ReadyBytes()) + kCommitFrameBytes;
-  events_.Push(
-      {{kEventNeedSegment, log->handle, static_cast<double>(log->state.next_offset), static_cast<double>(bytes)}});
-}
-
-void Committer::Fail(CommitLog* log, int error, double operation) {
-  log->failed = true;
-  // A write under way still reads from the queue; it drops it when it ends.
-  if (!log->writing) blocks_.Give(log->queue.RemoveAll());
-  events_.Push(
-      {{kEventFailed, log->handle, static_cast<double>(error), operation, static_cast<double>(log->state.position)}});
-  FinishAllDemands(log, CommitStatus::kFailed);
-}
-
-void Committer::Reject(CommitLog* log, int error) {
-  log->rejected = true;
-  const uint64_t released = log->released_bytes + log->queue.Bytes();
-  log->released_bytes = 0;
-  blocks_.Give(log->queue.RemoveAll());
-  const uint64_t end = log->state.next_offset;
-  events_.Push({{kEventRejected, log->handle, static_cast<double>(error), static_cast<double>(end),
-                 static_cast<double>(released)}});
-  FinishDemands(log, CommitStatus::kRejected, [end](const CommitDemand& demand) { return demand.target > end; });
-}
-
-bool Committer::Resume(CommitLog* log, uint64_t next_offset) {
-  {
-    MutexLock lock(mutex_);
-    while (IsBusy(log)) turn_ended_.Wait(mutex_);
-    if (log->attached && log->state.next_offset != next_offset) return false;
-    blocks_.Give(log->queue.RemoveAll());
-    // What was dropped is released by the caller, who knows it all.
-    log->released_bytes = 0;
-    log->rejected = false;
-    log->need_segment = false;
-    log->next_offset = log->ready_offset = next_offset;
-    if (!log->attached) log->state.next_offset = next_offset;
-    FinishDemands(log, CommitStatus::kRejected,
-                  [next_offset](const CommitDemand& demand) { return demand.target > next_offset; });
-  }
-  events_.Notify();
-  return true;
-}
-
-void Committer::PushCommitted(CommitLog* log) {
-  const SegmentState& state = log->state;
-  events_.Push(
-      {{kEventCommitted, log->handle, static_cast<double>(state.next_offset), static_cast<double>(state.synced_offset),
-        static_cast<double>(state.position), static_cast<double>(log->released_bytes), static_cast<double>(log->groups),
-        static_cast<double>(log->syncs)}});
-  log->released_bytes = 0;
-  log->groups = log->syncs = 0;
 }
 
 }  // namespace sealog

@@ -80,8 +80,8 @@ int FindGroup(Io& io, int fd, uint64_t from, uint64_t end, double* numbers) {
       MakeFrameRules(static_cast<uint32_t>(ToUnsigned(numbers[kFindSeed])), false, ToUnsigned(numbers[kFindMaxRecord]));
   uint64_t position = AlignUp(from);
   while (position < end && end - position >= kCommitFrameBytes) {
-    // Space that was reserved and never written is a hole, often most of the file. No commit frame starts in one: its first
-    // eight bytes are never all zero.
+    // Space that was reserved and never written is a hole, often most of the file. No commit frame starts in one: its
+    // first eight bytes are never all zero.
     const int64_t data = io.SeekData(fd, position);
     if (data < 0) return static_cast<int>(data);
     position = std::max(position, static_cast<uint64_t>(data) & ~(kFrameAlignment - 1));

@@ -58,14 +58,7 @@ class Steps {
     bool open = true;
     for (size_t at = from; at < at_;) {
       const FrameHeader header = LoadFrameHeader(bytes_ + at);
-      if (header.IsRecord()) {
-        const bool indexed = query_.sparse && (header.flags & kFlagBatchIndex) != 0 && header.body_length >= 4;
-        if (indexed) {
-          first = header.offset - LoadU32(bytes_ + at + kFrameBodyAt);
-        } else if (!open) {
-          first = header.offset;
-        }
-      }
+      if (header.IsRecord() && !open) first = header.offset;
       open = Continues(at);
       at += static_cast<size_t>(header.Bytes());
     }

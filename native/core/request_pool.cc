@@ -14,6 +14,7 @@ void RequestPool::Execute(PooledRequest* request) {
   {
     MutexLock lock(mutex_);
     if (stopped_) return;
+    request->running_ = true;
     if (borrows) borrowing_++;
   }
   ExecuteFileRequest(io_.Get(), &request->request);
@@ -29,11 +30,14 @@ void RequestPool::Execute(PooledRequest* request) {
 }
 
 void RequestPool::Finish(PooledRequest* request) {
-  if (workers_.Remove(request)) {
+  const bool removed = workers_.Remove(request);
+  MutexLock lock(mutex_);
+  // After Stop, what had not begun never will.
+  if (removed || (stopped_ && !request->running_)) {
+    lock.Unlock();
     ExecuteFileRequest(io_.Get(), &request->request);
     return;
   }
-  MutexLock lock(mutex_);
   if (request->done_) {
     events_.RemoveDone(request->ticket);
     return;

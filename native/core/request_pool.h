@@ -27,6 +27,7 @@ class PooledRequest : public Job {
 
   RequestPool* pool_ = nullptr;
   // Guarded by the pool's mutex.
+  bool running_ = false;
   bool done_ = false;
   // Somebody waits in Finish: no DONE row.
   bool awaited_ = false;

@@ -4,8 +4,8 @@
 #include "../core/walk.h"
 #include "input.h"
 
-using namespace sealog;        // NOLINT(google-build-using-namespace)
-using namespace sealog::fuzz;  // NOLINT(google-build-using-namespace)
+using namespace sealog;
+using namespace sealog::fuzz;
 
 namespace {
 

@@ -5,8 +5,8 @@
 #include "../test/segment_builder.h"
 #include "input.h"
 
-using namespace sealog;        // NOLINT(google-build-using-namespace)
-using namespace sealog::fuzz;  // NOLINT(google-build-using-namespace)
+using namespace sealog;
+using namespace sealog::fuzz;
 using sealog::test::SegmentBuilder;
 
 namespace {

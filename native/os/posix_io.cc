@@ -58,11 +58,24 @@ int SyncThroughDrive(int fd) {
 
 }  // namespace
 
+PosixIo::~PosixIo() {
+  for (const int fd : open_) close(fd);
+}
+
 int PosixIo::Open(const char* path, int flags, int mode) {
-  return RetryInterrupted([&] { return open(path, flags | O_CLOEXEC, mode); });
+  const int fd = RetryInterrupted([&] { return open(path, flags | O_CLOEXEC, mode); });
+  if (fd < 0) return fd;
+  MutexLock lock(mutex_);
+  open_.insert(fd);
+  return fd;
 }
 
 int PosixIo::Close(int fd) {
+  {
+    // Before the call: after it, the number may belong to a file that another thread has opened.
+    MutexLock lock(mutex_);
+    open_.erase(fd);
+  }
   // Not retried: after EINTR the descriptor is gone on Linux, and might already belong to another thread.
   return close(fd) == 0 || errno == EINTR ? 0 : -errno;
 }

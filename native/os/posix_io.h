@@ -1,12 +1,19 @@
 #pragma once
 
+#include <unordered_set>
+
 #include "io.h"
+#include "threading.h"
 
 namespace sealog {
 
-// The system calls themselves.
+// The system calls themselves. Descriptors that were opened here and not closed are closed with the object: the thread
+// of JavaScript they served may have been terminated, and a lock must not outlive its writer.
 class PosixIo : public Io {
  public:
+  PosixIo() = default;
+  ~PosixIo() override;
+
   int Open(const char* path, int flags, int mode) override;
   int Close(int fd) override;
   ssize_t Pread(int fd, void* into, size_t length, uint64_t position) override;
@@ -26,6 +33,10 @@ class PosixIo : public Io {
   int Evict(int fd) override;
   int Lock(int fd) override;
   int ProbeAbstractSocket(const char* name) override;
+
+ private:
+  Mutex mutex_;
+  std::unordered_set<int> open_;
 };
 
 }  // namespace sealog

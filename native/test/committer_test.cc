@@ -184,6 +184,40 @@ void TestRejectionAndResume() {
   CheckReadsBack(start, test.committer.State(log));
 }
 
+void TestResumeDropsTheQueue() {
+  Harness test;
+  CommitLog* log = test.committer.CreateLog(CommitMode::kFlush, 0);
+  // Where offsets begin.
+  CHECK(test.committer.Resume(log, 100));
+  test.Append(log, 2, 100);
+  CHECK(test.AwaitKind(kEventNeedSegment));
+  CHECK_EQ(test.LastRow(kEventNeedSegment).columns[2], 100.0);
+  // The segment cannot be had.
+  test.committer.Commit(log, CommitLevel::kWritten, 7);
+  CHECK(test.committer.Resume(log, 100));
+  CHECK_EQ(test.AwaitDone(7), 3.0);
+  CHECK_EQ(test.CommitAndWait(log, CommitLevel::kSynced), 0.0);
+  test.Append(log, 1, 100);
+  CHECK_EQ(test.CountRows(kEventNeedSegment), size_t{2});
+  const SegmentState start = FreshSegment(test.directory.OpenFile("segment"), 100);
+  CHECK(test.committer.Attach(log, start));
+  CHECK_EQ(test.CommitAndWait(log, CommitLevel::kMarked), 0.0);
+  CHECK_EQ(test.committer.State(log).next_offset, uint64_t{101});
+  CheckReadsBack(start, test.committer.State(log));
+}
+
+void TestCommitSyncLeavesSegmentSynced() {
+  Harness test;
+  CommitLog* log = test.committer.CreateLog(CommitMode::kFlush, 0);
+  CHECK(test.committer.Attach(log, FreshSegment(test.directory.OpenFile("segment"), 0, 4096)));
+  test.Append(log, 5, 1000);
+  CHECK(test.committer.CommitSync(log, CommitLevel::kSynced) == CommitStatus::kNeedSegment);
+  const SegmentState state = test.committer.State(log);
+  CHECK_EQ(state.next_offset, uint64_t{3});
+  CHECK_EQ(state.synced_offset, uint64_t{3});
+  CHECK_EQ(test.CountRows(kEventNeedSegment), size_t{1});
+}
+
 void TestFailureIsFinal() {
   for (const IoKind kind : {IoKind::kWrite, IoKind::kDatasync}) {
     for (const bool synchronous : {false, true}) {
@@ -293,6 +327,8 @@ int main() {
   TestRowsOfManyLogs();
   TestNextSegment();
   TestRejectionAndResume();
+  TestResumeDropsTheQueue();
+  TestCommitSyncLeavesSegmentSynced();
   TestFailureIsFinal();
   TestMarks();
   TestCommittedFile();

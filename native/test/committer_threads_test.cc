@@ -89,6 +89,34 @@ void TestDetachWaits() {
   CHECK(test.committer.CreateLog(CommitMode::kNone, 0)->handle != handle);
 }
 
+void TestDetachSyncsWhatWasAskedFor() {
+  for (const bool synchronous : {false, true}) {
+    for (const CommitLevel level : {CommitLevel::kSynced, CommitLevel::kMarked}) {
+      Harness test;
+      CommitLog* log = test.Open(CommitMode::kFlush, "segment");
+      test.gate.CloseWrites(true);
+      test.Append(log, 2, 100);
+      test.gate.AwaitWrites(1);
+      test.committer.Commit(log, level, 7);
+      if (synchronous) {
+        const LaterOpener opener(test.gate);
+        test.committer.DetachSync(log);
+      } else {
+        test.committer.Detach(log, 8);
+        test.gate.CloseWrites(false);
+        CHECK_EQ(test.AwaitDone(8), 0.0);
+      }
+      CHECK_EQ(test.AwaitDone(7), 0.0);
+      const SegmentState state = test.committer.State(log);
+      CHECK_EQ(state.synced_offset, uint64_t{2});
+      CHECK(!state.marked);
+      // Without a segment and records there is nothing to do.
+      CHECK_EQ(test.CommitAndWait(log, CommitLevel::kMarked), 0.0);
+      CHECK(test.committer.CommitSync(log, CommitLevel::kMarked) == CommitStatus::kDone);
+    }
+  }
+}
+
 void TestWritesGoOnBesideSync() {
   Harness test;
   SegmentState start;
@@ -286,6 +314,7 @@ int main() {
   using namespace sealog::test;
   TestCommitSyncBesideGroup();
   TestDetachWaits();
+  TestDetachSyncsWhatWasAskedFor();
   TestWritesGoOnBesideSync();
   TestSyncFailsBesideWrite();
   TestSlowLogsDoNotHoldUpOthers();

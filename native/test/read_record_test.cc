@@ -5,8 +5,8 @@
 #include "memory_io.h"
 #include "segment_builder.h"
 
-using namespace sealog;        // NOLINT(google-build-using-namespace)
-using namespace sealog::test;  // NOLINT(google-build-using-namespace)
+using namespace sealog;
+using namespace sealog::test;
 
 namespace {
 

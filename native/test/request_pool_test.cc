@@ -132,6 +132,11 @@ void TestStopForgetsAndWaits() {
   CHECK(pool.requests.Stop(200));
   pthread_join(thread, nullptr);
   CHECK_EQ(forgotten->request.status, int64_t{0});
+  pool.requests.Finish(forgotten.get());
+  CHECK_EQ(forgotten->request.status, int64_t{-ENOENT});
+  const auto late = pool.Start(FileOperation::kUnlink, 3, "/nowhere/at/all");
+  pool.requests.Finish(late.get());
+  CHECK_EQ(late->request.status, int64_t{-ENOENT});
 }
 
 void TestChecksOperands() {

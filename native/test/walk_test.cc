@@ -4,8 +4,8 @@
 #include "memory_io.h"
 #include "segment_builder.h"
 
-using namespace sealog;        // NOLINT(google-build-using-namespace)
-using namespace sealog::test;  // NOLINT(google-build-using-namespace)
+using namespace sealog;
+using namespace sealog::test;
 
 namespace {
 

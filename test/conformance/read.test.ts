@@ -114,7 +114,7 @@ describe.each(backends)('reading (%s)', (backend) => {
     const iterated = await readAll(log)
     for (let i = 0; i < 300; i++) log.enqueue(bytes(`later ${i}`), { key: 'later' })
     await log.flush()
-    for (let i = 339; i >= 0; i--) log.getSync(i)
+    for (let i = 0; i < 340; i++) log.getSync(i)
     await readAll(log)
     const expected = range(0, 40).map((i) => `record ${i}`)
     expect(kept.map((record) => text(record?.value ?? bytes('')))).toEqual(expected)

@@ -35,15 +35,7 @@ beforeAll(() => {
 afterAll(() => rmSync(consumer, { recursive: true, force: true }))
 
 test('the tarball holds the compiled library, the sources of the addon and the papers', () => {
-  for (const path of [
-    'package.json',
-    'LICENSE',
-    'CHANGELOG.md',
-    'dist/index.js',
-    'dist/index.d.ts',
-    'dist/cli/main.js',
-    'dist/kernels/binding.cjs',
-  ])
+  for (const path of ['package.json', 'LICENSE', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/kernels/binding.cjs'])
     expect(packed).toContain(path)
   expect(packed.some((path) => path.startsWith('native/core/'))).toBe(true)
 })
@@ -53,9 +45,7 @@ test('the tarball has no binding.gyp at its root: package managers would compile
 })
 
 test('the tarball holds no tests, benchmarks, build products or data', () => {
-  expect(
-    packed.filter((path) => /^(test|bench|build|data|demo|lib|scripts|node_modules)\/|^native\/(test|fuzz|bench|build)|\.map$/.test(path)),
-  ).toEqual([])
+  expect(packed.filter((path) => /^(test|bench|build|data|demo|lib|scripts|node_modules)\/|^native\/(test|fuzz|bench|build)|\.map$/.test(path))).toEqual([])
 })
 
 test('installing runs no script', () => {
@@ -68,10 +58,7 @@ test('installing runs no script', () => {
 })
 
 test("require('sealog') works", () => {
-  const { status, stdout, stderr } = node([
-    '-e',
-    "const { Log, configure } = require('sealog'); console.log(typeof Log.open, typeof configure)",
-  ])
+  const { status, stdout, stderr } = node(['-e', "const { Log, configure } = require('sealog'); console.log(typeof Log.open, typeof configure)"])
   expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: 'function function\n', stderr: '' })
 })
 
@@ -84,8 +71,7 @@ test("import 'sealog' works and gives the same names", () => {
 })
 
 test('importing loads no binary', () => {
-  const script =
-    "process.dlopen = (module, file) => { console.log('loaded ' + file); process.exit(1) }; require('sealog'); console.log('nothing loaded')"
+  const script = "process.dlopen = (module, file) => { console.log('loaded ' + file); process.exit(1) }; require('sealog'); console.log('nothing loaded')"
   expect(node(['-e', script])).toEqual({ status: 0, stdout: 'nothing loaded\n', stderr: '' })
 })
 

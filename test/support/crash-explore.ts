@@ -3,9 +3,10 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { backends } from './backends.js'
-import { type History, type Moment, type Recovered, judge } from './crash-history.js'
+import { type History, judge, type Moment, type Recovered } from './crash-history.js'
+import { inspect } from './crash-inspect.js'
 import { afterReboot, recoverWith } from './crash-recovery.js'
-import { type Run, type RunEvent, apply } from './crash-run.js'
+import { apply, type Run, type RunEvent } from './crash-run.js'
 import { Random } from './random.js'
 import { Disk, type DiskImage, hashOf, materialize } from './replay.js'
 
@@ -15,15 +16,14 @@ export interface ExploreOptions {
   readonly root: string
   /** Images per point where not every combination is tried. */
   readonly samples: number
-  /** Different images to open at most. */
+  /** About so many different images are opened, at points spread evenly over the run. */
   readonly budget: number
-  /** Share of the events after which to crash. */
-  readonly share?: number
+  /** Number of the first event after which to crash. */
+  readonly from?: number
   /** Syncs to leave out. */
   readonly isDropped?: (event: RunEvent, at: number) => boolean
+  /** One failure is enough, and one backend to find it: the one that recorded. */
   readonly stopAtFailure?: boolean
-  /** More to say about an image; undefined: nothing wrong. */
-  readonly inspect?: (image: DiskImage, moment: Moment) => Promise<string | undefined>
 }
 
 export interface Exploration {
@@ -32,11 +32,11 @@ export interface Exploration {
   /** Images held against a moment; equal images at different moments count. */
   readonly checks: number
   readonly failures: readonly string[]
-  /** One image from somewhere in the middle, and what was known then: a place to go on from. */
-  readonly sample: { readonly image: DiskImage; readonly moment: Moment } | undefined
 }
 
 const PARALLEL = 12
+/** Images by which a run may be ahead of an even spread. */
+const AHEAD = 50
 let scratch = 0
 
 export async function explore(run: Run, options: ExploreOptions): Promise<Exploration> {
@@ -45,21 +45,24 @@ export async function explore(run: Run, options: ExploreOptions): Promise<Explor
   const failures: string[] = []
   const pending = new Set<Promise<void>>()
   let checks = 0
-  let sample: Exploration['sample']
   const disk = Disk.of(run.initial)
+  const first = options.from ?? 0
   let moment = run.history.moments[0]
 
   const check = async (image: DiskImage, at: Moment, point: number): Promise<void> => {
     const hash = hashOf(image)
     let results = recovered.get(hash)
     if (results === undefined) {
-      if (recovered.size >= options.budget) return
-      results = recoverByAll(image, options.root, run.history)
+      const place = path.join(options.root, `image-${scratch++}`)
+      results =
+        options.stopAtFailure === true
+          ? recoverWith(run.backend, undefined, image, place, run.history).then((one) => [one])
+          : recoverByAll(image, place, run.history, recovered.size)
       recovered.set(hash, results)
     }
     checks++
     const reasons = (await results).map((result) => judge(run.history, at, result))
-    reasons.push(disagreement(await results), await options.inspect?.(image, at))
+    reasons.push(disagreement(await results), await inspect(run, image, at, point, options.root))
     const reason = reasons.find((text) => text !== undefined)
     if (reason === undefined) return
     const keep = options.stopAtFailure === true ? '' : `; the image is kept in ${keepImage(image, hash)}`
@@ -70,26 +73,41 @@ export async function explore(run: Run, options: ExploreOptions): Promise<Explor
     if (options.isDropped?.(event, point) === true) continue
     apply(disk, event)
     if (event.kind === 'note') moment = run.history.moments[event.number]
-    if (event.kind === 'close' || event.kind === 'open' || !random.chance(options.share ?? 1)) continue
+    if (point < first || event.kind === 'close' || event.kind === 'open') continue
+    // At a point where few things are open every combination is tried; many points are passed by for it.
+    if (recovered.size > AHEAD + (options.budget * (point + 1 - first)) / (run.events.length - first)) continue
     for (const crashed of disk.crashes(random, options.samples)) {
       const image = afterReboot(crashed)
-      if (random.chance(1 / (checks + pending.size + 1)) || sample === undefined) sample = { image, moment }
       const work = check(image, moment, point)
       pending.add(work)
       void work.finally(() => pending.delete(work))
       if (pending.size >= PARALLEL) await Promise.race(pending)
     }
-    if (recovered.size >= options.budget || (failures.length > 0 && options.stopAtFailure === true)) break
+    if (failures.length >= 20 || (failures.length > 0 && options.stopAtFailure === true)) break
   }
   await Promise.all(pending)
-  return { images: recovered.size, checks, failures, sample }
+  return { images: recovered.size, checks, failures }
 }
 
-function recoverByAll(image: DiskImage, root: string, history: History): Promise<readonly Recovered[]> {
+/** One crash at a random point: where the next generation begins. */
+export function pickCrash(run: Run, random: Random): { readonly image: DiskImage; readonly moment: Moment; readonly history: History } {
+  const disk = Disk.of(run.initial)
+  let moment = run.history.moments[0]
+  for (const event of run.events.slice(0, 1 + random.below(run.events.length))) {
+    apply(disk, event)
+    if (event.kind === 'note') moment = run.history.moments[event.number]
+  }
+  const crashes = [...disk.crashes(random, 8)]
+  return { image: afterReboot(random.pick(crashes)), moment, history: run.history }
+}
+
+/** Every backend recovers it; in turn, one of the recovered logs is looked at by another. */
+function recoverByAll(image: DiskImage, place: string, history: History, number: number): Promise<readonly Recovered[]> {
   return Promise.all(
-    backends.map((backend) => {
+    backends.map((backend, i) => {
       const other = backends.find((name) => name !== backend) ?? backend
-      return recoverWith(backend, other, image, path.join(root, `image-${scratch++}`), history)
+      const second = number % backends.length === i ? other : undefined
+      return recoverWith(backend, second, image, `${place}-${backend}`, history)
     }),
   )
 }
@@ -102,7 +120,7 @@ function disagreement(results: readonly Recovered[]): string | undefined {
 }
 
 function keepImage(image: DiskImage, hash: string): string {
-  const place = path.join(os.tmpdir(), 'sealog-crash-failures', Buffer.from(hash, 'latin1').toString('hex').slice(0, 16))
+  const place = path.join(os.tmpdir(), 'sealog-crash-failures', hash.slice(0, 16))
   if (!fs.existsSync(place)) {
     fs.mkdirSync(place, { recursive: true })
     materialize(image, place)

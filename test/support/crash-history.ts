@@ -86,6 +86,11 @@ export class History {
     this.lineages.push(new Lineage(this.lineages[from].records.slice(0, end)))
   }
 
+  /** What came after this moment has not happened. */
+  rewind(moment: number): void {
+    this.#now = this.moments[moment]
+  }
+
   /** A session found these records: the line that goes on from them is the last from here on. */
   adopt(records: readonly Record<Uint8Array>[], start: number): void {
     const end = start + records.length

@@ -2,12 +2,11 @@
  * Runs a log on one backend under the recording Io. A run is a disk to begin with, the events that followed, and the history of what was acknowledged; its
  * notes are numbers of moments. Runs can be cut anywhere and continued: by a kill, which keeps what was written, or from any image of a power loss.
  */
-import fs from 'node:fs'
 import path from 'node:path'
 import { Log, type LogOptions, type RecordInput } from '../../lib/index.js'
 import type { Backend } from '../../lib/kernels/kernels.js'
 import { environmentFor } from '../../lib/log/environment.js'
-import { History, type Written, readRecords } from './crash-history.js'
+import { History, readRecords, type Written } from './crash-history.js'
 import type { Random } from './random.js'
 import { type DiskEvent, parseRecording } from './recording.js'
 import { Disk, type DiskImage, materialize } from './replay.js'
@@ -37,6 +36,8 @@ export class Recorder {
   #log: Log | undefined
   /** Acknowledgements of a session that was cut off count no more. */
   #session = 0
+  /** Number of its first event. */
+  #sessionStart = 0
   #text = 0
 
   /** Goes on from `initial`, which is put into `directory`. */
@@ -60,6 +61,7 @@ export class Recorder {
 
   async open(options: LogOptions): Promise<void> {
     this.#testing.record(true)
+    this.#sessionStart = this.#events.length
     const session = ++this.#session
     const log = await Log.open(path.join(this.#directory, LOG_NAME), { idleMarkMs: NEVER, syncIntervalMs: NEVER, ...options, backend: this.backend })
     this.#take(true)
@@ -135,16 +137,27 @@ export class Recorder {
     this.#take(false)
   }
 
-  /** The process dies here, whatever it was doing: what it wrote stays in the page cache, and the next session begins from that in `directory`. */
+  /**
+   * The process dies, now or at some moment of this session that has passed, its recovery included: what it had written by then stays in the page cache,
+   * and the next session begins from that in `directory`.
+   */
   async kill(directory: string): Promise<void> {
     const log = this.#log
     this.#log = undefined
     this.#session++
     this.#take(false)
+    if (this.#random.chance(0.6)) this.#rewind()
     this.#events.push({ kind: 'processEnds' })
     materialize(this.#disk().live(), directory)
     this.#directory = directory
     await log?.close()
+  }
+
+  #rewind(): void {
+    const events = this.#events
+    events.length = this.#sessionStart + this.#random.below(events.length - this.#sessionStart)
+    const last = events.findLast((event) => event.kind === 'note')
+    this.history.rewind(last?.kind === 'note' ? last.number : 0)
   }
 
   /** Ends recording; the log, if one is open, is closed without being looked at. */

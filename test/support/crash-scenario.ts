@@ -4,7 +4,7 @@ import path from 'node:path'
 import type { Durability, LogOptions } from '../../lib/index.js'
 import type { Backend } from '../../lib/kernels/kernels.js'
 import { History, type Moment } from './crash-history.js'
-import { Recorder, type Run } from './crash-run.js'
+import { LOG_NAME, Recorder, type Run } from './crash-run.js'
 import type { Random } from './random.js'
 import type { DiskImage } from './replay.js'
 
@@ -35,10 +35,15 @@ function optionsOf({ durability, random }: Scenario): LogOptions {
 }
 
 /** Some sessions, each ended by a close or a kill; the first may begin from what a power loss left. */
-export async function runScenario(scenario: Scenario, sessions: number, from?: { readonly image: DiskImage; readonly moment: Moment; readonly history: History }): Promise<Run> {
+export async function runScenario(
+  scenario: Scenario,
+  sessions: number,
+  from?: { readonly image: DiskImage; readonly moment: Moment; readonly history: History },
+): Promise<Run> {
   const { random } = scenario
   const history = from === undefined ? new History() : new History(from.history.lineages, from.moment)
-  const recorder = new Recorder(scenario.backend, freshDirectory(scenario), random, from?.image, history)
+  const image = from !== undefined && random.chance(0.3) ? tearManifest(from.image) : from?.image
+  const recorder = new Recorder(scenario.backend, freshDirectory(scenario), random, image, history)
   for (let session = 0; session < sessions; session++) {
     await recorder.open(optionsOf(scenario))
     const unfinished = await work(recorder, random, 4 + random.below(8))
@@ -71,4 +76,11 @@ async function work(recorder: Recorder, random: Random, steps: number): Promise<
   }
   for (const append of waiting) append.catch(() => {})
   return waiting
+}
+
+/** As if one more record had been on its way to MANIFEST: the size had arrived, the bytes had not. The next record rewrites the file. */
+function tearManifest(image: DiskImage): DiskImage {
+  const name = path.join(LOG_NAME, 'MANIFEST')
+  const file = image.get(name)
+  return file === undefined ? image : new Map(image).set(name, { data: file.data, size: file.size + 64 })
 }

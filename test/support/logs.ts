@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { segmentFile } from '../../lib/format/names.js'
-import { Log, LogError, type LogErrorCode, type LogView, type LogOptions, type Record } from '../../lib/index.js'
+import { Log, LogError, type LogErrorCode, type LogOptions, type LogView, type Record } from '../../lib/index.js'
 import type { Sources } from '../../lib/log/parts.js'
 
 export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)

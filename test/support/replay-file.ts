@@ -77,7 +77,10 @@ export class FileNode {
     const sizes = this.#sizes()
     const chosen = sizes[choices[0].sector === -1 ? versions[0] : sizes.length - 1]
     const history = this.#history()
-    const limit = Math.max(this.#durable.data.length, ...this.#pending.map((operation) => (operation.kind === 'write' ? operation.position + operation.data.length : 0)))
+    const limit = Math.max(
+      this.#durable.data.length,
+      ...this.#pending.map((operation) => (operation.kind === 'write' ? operation.position + operation.data.length : 0)),
+    )
     const data = new Uint8Array(Math.min(limit, chosen.size))
     data.set(this.#durable.data.subarray(0, Math.min(this.#durable.data.length, data.length)))
     choices.forEach(({ sector }, i) => {

@@ -153,7 +153,13 @@ export class Disk {
   /** What processes see. */
   live(): DiskImage {
     const image = new Map<string, FileImage | undefined>()
-    collect(this.#root, '', image, (directory) => directory.live(), (file) => file.live())
+    collect(
+      this.#root,
+      '',
+      image,
+      (directory) => directory.live(),
+      (file) => file.live(),
+    )
     return image
   }
 
@@ -305,5 +311,5 @@ export function hashOf(image: DiskImage): string {
     hash.update(`${name}\0${file?.size}\0${file?.data.length}\0`)
     if (file !== undefined) hash.update(file.data)
   }
-  return hash.digest('latin1')
+  return hash.digest('hex')
 }

@@ -1,0 +1,3 @@
+import { provePowerLoss } from './power-loss.js'
+
+provePowerLoss('js')
