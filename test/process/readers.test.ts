@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
 import { Log } from '../../lib/index.js'
-import { backends } from '../support/backends.js'
+import { backends, testingOf } from '../support/backends.js'
 import { freshPath, readFiles } from '../support/directories.js'
 import { bytes, codeOf, offsets, range, readAll, text, until, withLog } from '../support/logs.js'
 import { startProgram } from '../support/programs.js'
@@ -90,17 +90,22 @@ describe.each(pairs)('readers elsewhere (%s writes, %s reads)', (writer, reader)
       const appended = log.append(randomBytes(40))
       await view.refresh()
       expect(view.committedOffset).toBeLessThanOrEqual(i + 1)
-      for (const record of await readAll(view, { from: Math.max(0, i - 3) })) expect(record.offset).toBeLessThan(log.durableOffset)
       await appended
       await view.refresh()
       expect(view.committedOffset).toBe(i + 1)
       expect(view.getSync(i)?.value.length).toBe(40)
     }
     expect(view.writerAlive).toBe(true)
-    await log.close()
-    // Closing the writer changes nothing for it.
+    // Written, but its sync failed: it was never committed, so nobody may see it while the writer lives.
+    const testing = testingOf(writer)
+    testing.fault('datasync', 1, 5, false, 0)
+    expect(await codeOf(() => log.append(bytes('lost')))).toBe('ERR_SEALOG_FAILED')
+    testing.clearFaults()
+    await view.refresh()
+    expect([view.committedOffset, view.getSync(60)]).toEqual([60, undefined])
     expect(await offsets(view)).toEqual(range(0, 60))
     await view.close()
+    expect(await codeOf(() => log.close())).toBe('ERR_SEALOG_FAILED')
   })
 
   it('the start may lie inside the only segment: a reader beside the writer finds it all the same', async () => {
