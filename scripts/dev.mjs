@@ -87,8 +87,21 @@ function soak(args) {
   return conclude(vitest(['--testTimeout=0', ...suites], { ...counts, ...process.env }))
 }
 
-function longFuzz([target, seconds]) {
-  return conclude(withLock(() => fuzz(Number(seconds ?? 1800), target)))
+/** The targets below C++ (frames) and below TypeScript (whole files), `seconds` each; the latter share theirs between the backends. */
+function longFuzz([target, seconds = '1800']) {
+  const files = ['recover', 'index', 'manifest', 'committed']
+  let counts = none
+  if (!files.includes(target))
+    counts = add(
+      counts,
+      withLock(() => fuzz(Number(seconds), target)),
+    )
+  if (target === undefined || files.includes(target)) {
+    bootstrap()
+    const filter = target === undefined ? [] : ['-t', `${target}: `]
+    counts = add(counts, vitest(['test/damage/mutations.test.ts', ...filter], { SEALOG_FUZZ_SECONDS: String(Number(seconds) / 2) }))
+  }
+  return conclude(counts)
 }
 
 function native([what, ...args]) {
