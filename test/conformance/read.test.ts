@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Log } from '../../lib/index.js'
+import { Log, type RecordBatch } from '../../lib/index.js'
 import { backends } from '../support/backends.js'
 import { freshPath } from '../support/directories.js'
 import { bytes, codeOf, errorOf, offsets, range, readAll, text, withLog } from '../support/logs.js'
@@ -124,7 +124,7 @@ describe.each(backends)('reading (%s)', (backend) => {
 
   it('views of a batch stay what they were while the log goes on, rolls and closes', async () => {
     const log = await filled(backend, 50, { segmentBytes: 4096 })
-    const kept = []
+    const kept: RecordBatch<Uint8Array>[] = []
     for await (const batch of log.batches({ maxBytes: 512 })) kept.push(batch)
     for (let i = 0; i < 500; i++) log.enqueue(bytes(`later ${i}`))
     await log.sync()

@@ -133,7 +133,8 @@ describe.each(backends)('damage of a closed segment (%s)', (backend) => {
       const whole = groups.filter((group) => group.end <= length).at(-1)?.nextOffset ?? 0
       for (let offset = 0; offset < (length < 128 ? 0 : whole); offset++)
         if (!single.includes(offset)) throw new Error(`length ${length}: offset ${offset} is lost`)
-      if (length < footer && whole < firstEnd && errors.length === 0) throw new Error(`length ${length}: nobody noticed`)
+      // Without its closing commit frame a group of good records reads well; that one is for strict and verify.
+      if (errors.length === 0 && single.filter((offset) => offset < firstEnd).length < firstEnd) throw new Error(`length ${length}: nobody noticed`)
       const strict = open(image, 'strict')
       if (!isLogError(strict)) throw new Error(`length ${length}: strict accepts it`)
     }
@@ -222,10 +223,7 @@ describe.each(backends)('damage of a closed segment (%s)', (backend) => {
         if (isLogError(record)) expect(record.code).toBe('ERR_SEALOG_CHECKSUM')
         else if (text(record?.value ?? new Uint8Array(0)) === reference.values[offset]) found.push(offset)
       }
-      // getSync goes by frame lengths and verifies the one frame it returns; get verifies all on its way from the index entry, so it may find less behind.
-      const group = groups.find((candidate) => bit >> 3 < candidate.end) as Group
-      for (const offset of single) if (!found.includes(offset)) expect([bit, offset >= group.firstOffset && offset < firstEnd]).toEqual([bit, true])
-      expect(found.every((offset) => single.includes(offset))).toBe(true)
+      expect(found).toEqual(single)
       await reader.close()
     }
   })

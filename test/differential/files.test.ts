@@ -49,7 +49,7 @@ async function play({ durability, actions }: History, backend: Backend): Promise
     else if (step.kind === 'reopen') {
       await log.close()
       log = await Log.openWith<Uint8Array>(directory, options, fixedSources(100 + i, 1_800_000_000_000 + i * 1000))
-    } else {
+    } else if ('place' in step) {
       if (log.startOffset === log.endOffset) continue
       const offset = log.startOffset + Math.floor(step.place * (log.endOffset - log.startOffset - 1))
       await (step.kind === 'before' ? log.truncateBefore(offset) : log.truncateAfter(offset))

@@ -28,6 +28,15 @@ export interface Input {
   readonly type?: number
 }
 
+interface SegmentSettings {
+  readonly base?: number
+  readonly bytes?: number
+  readonly chain?: number
+  readonly synced?: number
+  readonly committedFd?: number
+  readonly chunkBytes?: number
+}
+
 export class Rig {
   readonly directory: string
   readonly kernels: k.Kernels
@@ -55,7 +64,7 @@ export class Rig {
   /** A segment with its header, and the state vector behind it. */
   segment(
     name: string,
-    { base = 0, bytes = 2 ** 20, chain = 0, synced = base, committedFd = -1, chunkBytes = 0 } = {},
+    { base = 0, bytes = 2 ** 20, chain = 0, synced = base, committedFd = -1, chunkBytes = 0 }: SegmentSettings = {},
   ): { fd: number; seed: number; state: Float64Array } {
     const { bytes: header, seed } = encodeSegmentHeader(
       {
