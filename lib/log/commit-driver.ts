@@ -152,6 +152,7 @@ export class CommitDriver implements CommitListener {
     if (durable) this.writer.syncRequests++
     try {
       if (durable && this.writer.unclosed > 0) await this.parts.tasks.add(() => this.#closeFull())
+      if (level === k.COMMIT_MARKED && this.writer.owesMark) await this.parts.tasks.add(() => this.writer.attachForMark())
       this.#check(await this.parts.environment.runner.run(this.#commitStep(level)))
     } finally {
       if (durable) this.writer.syncRequests--
@@ -172,6 +173,10 @@ export class CommitDriver implements CommitListener {
       if (durable && this.writer.unclosed > 0) {
         this.#closeFullLater()
         tasks.finishSync()
+      }
+      if (level === k.COMMIT_MARKED && this.writer.owesMark) {
+        tasks.finishSync()
+        environment.runner.runSync(this.writer.attachForMark())
       }
       const end = this.queue.endOffset
       for (;;) {

@@ -157,6 +157,18 @@ export class SegmentWriter {
     yield* this.#roll()
   }
 
+  /** The log was opened and nothing appended, and its end has no mark yet: a clean close still owes one. */
+  get owesMark(): boolean {
+    return this.active !== undefined && !this.attached && !this.#ended && this.#state[k.STATE_MARKED] !== 1 && this.#state[k.STATE_RECORDS] > 0
+  }
+
+  *attachForMark(): Procedure<void> {
+    const active = this.active
+    if (active === undefined || !this.owesMark) return
+    yield* active.open(this.#parts.environment.kernels, this.#parts.manifest.logId, constants.O_RDWR)
+    yield* this.#attach(active)
+  }
+
   *#attach(segment: Segment): Procedure<void> {
     const { environment, session, settings, manifest, logSeed } = this.#parts
     yield* this.#openCommitted()
