@@ -37,6 +37,7 @@ export class Environment {
   queuedBytes = 0
   readonly #staging: Uint8Array
   readonly #text: Buffer
+  readonly #copyOut: Buffer
   readonly #rows: Float64Array
   readonly #events: Float64Array
   #stagedRows = 0
@@ -63,9 +64,10 @@ export class Environment {
     this.queueLimit = options.queueBytes
     this.highWaterMark = Math.floor(options.queueBytes / 4)
     this.#maxOpenFiles = options.maxOpenFiles
-    const { staging, rows, events } = this.kernels.shared
+    const { staging, rows, events, copyOut } = this.kernels.shared
     this.#staging = staging
     this.#text = Buffer.from(staging.buffer, staging.byteOffset, staging.byteLength)
+    this.#copyOut = Buffer.from(copyOut.buffer, copyOut.byteOffset, copyOut.byteLength)
     this.#rows = rows
     this.#events = events
     this.runner = new TaskRunner(this.kernels, (busy) => {
@@ -119,6 +121,11 @@ export class Environment {
   stageLarge(log: k.LogHandle, key: Uint8Array | undefined, value: Uint8Array, meta: number, timestamp: number): void {
     this.submit()
     this.kernels.submitLarge(log, meta, timestamp, key, value)
+  }
+
+  /** Text in `Shared.copyOut`. */
+  textOut(start: number, end: number): string {
+    return this.#copyOut.toString('utf8', start, end)
   }
 
   /** Hands staged records to the committer. */

@@ -31,6 +31,7 @@ export interface ReadOptions extends BatchOptions {
 const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ReadOptions>(['from', 'to', 'maxBytes', 'follow', 'signal', 'ref', 'limit'])
 const FIRST_BLOCK = 64 * 1024
 const DEFAULT_BLOCK = 1024 * 1024
+const BLOCKS_BEFORE_READ_AHEAD = 3
 const MAX_ROWS = 16 * 1024
 
 /** What iteration needs of a log. */
@@ -64,6 +65,8 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
   #offset: number
   #done = false
   #stopWaiting: (() => void) | undefined
+  #blocks = 0
+  #ahead: { readonly segment: Segment; readonly offset: number; readonly done: Promise<void> } | undefined
   #tail: Promise<unknown> = Promise.resolve()
 
   constructor(view: BatchSource, options: BatchOptions) {
@@ -157,12 +160,12 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
     const segment = view.segments.find(this.#offset)
     if (segment === undefined) throw new OffsetTruncatedError(this.#offset, view.startOffset)
     const request = this.#request
-    request.limit = Math.min(this.#to, view.committedOffset)
-    await view.environment.runner.run(view.block(segment, this.#offset, request))
+    await this.#block(segment)
     request.maxBytes = Math.min(request.maxBytes * 4, this.#maxBytes)
     const batch = request.result as RecordBatch<T> | undefined
     if (batch !== undefined) {
       this.#offset = batch.nextOffset
+      if (++this.#blocks >= BLOCKS_BEFORE_READ_AHEAD) this.#readAhead(segment)
       return batch
     }
     const next = view.segments.after(segment)
@@ -171,6 +174,30 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
     else if (this.#offset < view.committedOffset && !(await view.recheck()))
       throw new ChecksumError(segment.path, segment.endPosition, this.#offset, 'the records are missing')
     return undefined
+  }
+
+  /** Has the block at the present offset read, or waits for it when it is being read already. */
+  async #block(segment: Segment): Promise<void> {
+    const ahead = this.#ahead
+    this.#ahead = undefined
+    if (ahead !== undefined) {
+      if (ahead.segment === segment && ahead.offset === this.#offset) return ahead.done
+      await ahead.done.catch(() => {})
+    }
+    await this.#start(segment)
+  }
+
+  #start(segment: Segment): Promise<void> {
+    this.#request.limit = Math.min(this.#to, this.#view.committedOffset)
+    return this.#view.environment.runner.run(this.#view.block(segment, this.#offset, this.#request))
+  }
+
+  /** A long read has its next block read while the present one is used. */
+  #readAhead(segment: Segment): void {
+    if (this.#done || this.#offset >= Math.min(this.#to, this.#view.committedOffset, segment.end)) return
+    const done = this.#start(segment)
+    done.catch(() => {})
+    this.#ahead = { segment, offset: this.#offset, done }
   }
 
   async #wait(): Promise<void> {

@@ -8,6 +8,7 @@ import type { CodecName } from '../options.js'
 import { loadIndex } from '../segment/index-store.js'
 import type { Segment } from '../segment/segment.js'
 import type { SegmentSet } from '../segment/segment-set.js'
+import { copyBytes } from './copy-bytes.js'
 import type { Environment } from './environment.js'
 import { BatchIterator, type BatchOptions, type BatchSource, type ReadOptions, RecordIterator } from './iterators.js'
 import type { OffsetRange } from './manifest.js'
@@ -199,14 +200,11 @@ export abstract class LogView<T> implements BatchSource {
     const keyLength = out[k.OUT_KEY_LENGTH]
     const valueStart = out[k.OUT_VALUE_START]
     const tombstone = out[k.OUT_TYPE] === FRAME_TOMBSTONE
-    const key = keyLength < 0 ? undefined : copyOut.slice(keyStart, keyStart + keyLength)
-    const bytes = copyOut.slice(valueStart, valueStart + out[k.OUT_VALUE_LENGTH])
-    return new Record(offset, out[k.OUT_TIMESTAMP], key, tombstone, out[k.OUT_BATCH_FIRST], this.#value(bytes, tombstone))
-  }
-
-  #value(bytes: Uint8Array, tombstone: boolean): T {
-    if (this.codec === 'bytes') return bytes as T
-    return (tombstone ? null : JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'))) as T
+    const valueEnd = valueStart + out[k.OUT_VALUE_LENGTH]
+    const key = keyLength < 0 ? undefined : copyBytes(copyOut, keyStart, keyStart + keyLength)
+    const value =
+      this.codec === 'bytes' ? copyBytes(copyOut, valueStart, valueEnd) : tombstone ? null : JSON.parse(this.environment.textOut(valueStart, valueEnd))
+    return new Record(offset, out[k.OUT_TIMESTAMP], key, tombstone, out[k.OUT_BATCH_FIRST], value as T)
   }
 
   /** Large records, missing index entries and damage. */

@@ -2,6 +2,7 @@ import { FLAG_BATCH_INDEX, FLAG_KEY, FRAME_TOMBSTONE } from '../format/constants
 import { SCAN_COLUMNS } from '../kernels/kernels.js'
 import type { CodecName } from '../options.js'
 import { decodeValue } from './codec.js'
+import { copyBytes } from './copy-bytes.js'
 import { Record } from './record.js'
 
 /**
@@ -70,8 +71,10 @@ export class RecordBatch<T> {
 
   /** The record with bytes of its own. */
   record(i: number): Record<T> {
-    const value = this.#codec === 'bytes' ? (this.bytes(i).slice() as T) : this.value(i)
-    return new Record(this.offset(i), this.timestamp(i), this.key(i)?.slice(), this.tombstone(i), this.batch(i), value)
+    const key = this.key(i)
+    const start = this.#table[this.#row(i) + 1]
+    const value = this.#codec === 'bytes' ? (copyBytes(this.#buffer, start, start + this.#table[this.#row(i) + 2]) as T) : this.value(i)
+    return new Record(this.offset(i), this.timestamp(i), key === undefined ? undefined : copyBytes(key, 0, key.length), this.tombstone(i), this.batch(i), value)
   }
 
   #row(i: number): number {

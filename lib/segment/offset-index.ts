@@ -4,17 +4,19 @@ const FIRST_CAPACITY = 16
 const NO_NUMBERS = new Uint32Array(0)
 const NO_TIMES = new Float64Array(0)
 
+/** Columns of a row: offset − base, position in units of 8 bytes, first offset of the batch − base. */
+const COLUMNS = 3
+const POSITION = 1
+const BATCH_FIRST = 2
+
 /**
- * The sparse offset index of one segment in memory: about 20 bytes per entry, one entry per `indexIntervalBytes` of the file.
- * Look-ups allocate nothing. Entries are in order of offset and position.
+ * The sparse offset index of one segment in memory: 20 bytes per entry, one entry per `indexIntervalBytes` of the file.
+ * Look-ups allocate nothing and mostly touch one cache line: what belongs to an entry lies together. Entries are in order of offset and position.
  */
 export class OffsetIndex {
   readonly base: number
   length = 0
-  #offsets = NO_NUMBERS
-  /** In units of 8 bytes. */
-  #positions = NO_NUMBERS
-  #batchFirsts = NO_NUMBERS
+  #rows = NO_NUMBERS
   #runningTimes = NO_TIMES
 
   constructor(base: number) {
@@ -23,18 +25,19 @@ export class OffsetIndex {
 
   /** Bytes held. */
   get bytes(): number {
-    return this.#offsets.length * 20
+    return this.#rows.byteLength + this.#runningTimes.byteLength
   }
 
   /** Appends an entry; one at or below the last is ignored (it is reported twice when a segment is attached again). */
   add(offset: number, position: number, batchFirst: number, runningTime: number): void {
     const n = this.length
     const relative = offset - this.base
-    if (n > 0 && relative <= this.#offsets[n - 1]) return
-    if (n === this.#offsets.length) this.#grow()
-    this.#offsets[n] = relative
-    this.#positions[n] = position / 8
-    this.#batchFirsts[n] = batchFirst - this.base
+    if (n > 0 && relative <= this.#rows[(n - 1) * COLUMNS]) return
+    if (n === this.#runningTimes.length) this.#grow()
+    const row = n * COLUMNS
+    this.#rows[row] = relative
+    this.#rows[row + POSITION] = position / 8
+    this.#rows[row + BATCH_FIRST] = batchFirst - this.base
     this.#runningTimes[n] = runningTime
     this.length = n + 1
   }
@@ -44,28 +47,28 @@ export class OffsetIndex {
    * Interpolation search (offsets grow evenly with position in most logs), falling back to bisection after a few steps.
    */
   find(offset: number): number {
-    const offsets = this.#offsets
+    const rows = this.#rows
     const target = offset - this.base
     let low = 0
     let high = this.length - 1
-    if (high < 0 || target < offsets[0]) return -1
-    if (target >= offsets[high]) return high
+    if (high < 0 || target < rows[0]) return -1
+    if (target >= rows[high * COLUMNS]) return high
     for (let guesses = 0; guesses < 4 && high - low > 8; guesses++) {
-      const lowest = offsets[low]
-      const guess = low + Math.floor(((target - lowest) / (offsets[high] - lowest)) * (high - low))
-      if (offsets[guess] <= target) {
+      const lowest = rows[low * COLUMNS]
+      const guess = low + Math.floor(((target - lowest) / (rows[high * COLUMNS] - lowest)) * (high - low))
+      if (rows[guess * COLUMNS] <= target) {
         low = guess
-        const near = guess + 8
-        if (near < high && offsets[near] > target) high = near
+        const near = guess + 4
+        if (near < high && rows[near * COLUMNS] > target) high = near
       } else {
         high = guess
-        const near = guess - 8
-        if (near > low && offsets[near] <= target) low = near
+        const near = guess - 4
+        if (near > low && rows[near * COLUMNS] <= target) low = near
       }
     }
     while (high - low > 1) {
       const middle = (low + high) >>> 1
-      if (offsets[middle] <= target) low = middle
+      if (rows[middle * COLUMNS] <= target) low = middle
       else high = middle
     }
     return low
@@ -84,15 +87,15 @@ export class OffsetIndex {
   }
 
   offset(entry: number): number {
-    return this.base + this.#offsets[entry]
+    return this.base + this.#rows[entry * COLUMNS]
   }
 
   position(entry: number): number {
-    return this.#positions[entry] * 8
+    return this.#rows[entry * COLUMNS + POSITION] * 8
   }
 
   batchFirst(entry: number): number {
-    return this.base + this.#batchFirsts[entry]
+    return this.base + this.#rows[entry * COLUMNS + BATCH_FIRST]
   }
 
   runningTime(entry: number): number {
@@ -103,21 +106,11 @@ export class OffsetIndex {
     return { offset: this.offset(entry), position: this.position(entry), batchFirst: this.batchFirst(entry), runningTime: this.runningTime(entry) }
   }
 
-  /** Forgets entries at or above `offset`. */
-  truncate(offset: number): void {
-    while (this.length > 0 && this.offset(this.length - 1) >= offset) this.length--
-  }
-
   #grow(): void {
-    const capacity = Math.max(FIRST_CAPACITY, this.#offsets.length * 2)
-    const copy = (from: Uint32Array) => {
-      const to = new Uint32Array(capacity)
-      to.set(from)
-      return to
-    }
-    this.#offsets = copy(this.#offsets)
-    this.#positions = copy(this.#positions)
-    this.#batchFirsts = copy(this.#batchFirsts)
+    const capacity = Math.max(FIRST_CAPACITY, this.#runningTimes.length * 2)
+    const rows = new Uint32Array(capacity * COLUMNS)
+    rows.set(this.#rows)
+    this.#rows = rows
     const times = new Float64Array(capacity)
     times.set(this.#runningTimes)
     this.#runningTimes = times
