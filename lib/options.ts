@@ -1,5 +1,5 @@
 import { argumentError, describe, LogError, optionError } from './errors.js'
-import { COMMIT_FRAME_BYTES, FOOTER_FRAME_BYTES, KEY_BYTES_LIMIT, RECORD_BYTES_LIMIT, SEGMENT_HEADER_BYTES } from './format/constants.js'
+import { COMMIT_FRAME_BYTES, FOOTER_FRAME_BYTES, RECORD_BYTES_LIMIT, SEGMENT_HEADER_BYTES } from './format/constants.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB
@@ -250,5 +250,3 @@ export function boolean(value: boolean | undefined, field: string, fallback: boo
   if (typeof value !== 'boolean') throw optionError(field, value, 'true or false')
   return value
 }
-
-export { KEY_BYTES_LIMIT }

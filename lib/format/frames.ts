@@ -1,5 +1,5 @@
 import { type Checksum, getU48, getU64, setU48, setU64, viewOf } from './bytes.js'
-import { COMMIT_BODY_BYTES, COMMIT_FRAME_BYTES, FOOTER_BODY_BYTES, FOOTER_FRAME_BYTES, FRAME_COMMIT, FRAME_FOOTER, FRAME_HEADER_BYTES } from './constants.js'
+import { COMMIT_BODY_BYTES, FOOTER_BODY_BYTES, FOOTER_FRAME_BYTES, FRAME_COMMIT, FRAME_FOOTER, FRAME_HEADER_BYTES } from './constants.js'
 
 /** Body of a commit frame, docs/format.md. */
 export interface Commit {
@@ -103,5 +103,3 @@ function seal(bytes: Uint8Array, seed: number, crc32c: Checksum): Uint8Array {
   viewOf(bytes).setUint32(0, crc32c(bytes.subarray(4), seed), true)
   return bytes
 }
-
-export { COMMIT_FRAME_BYTES }

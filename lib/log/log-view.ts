@@ -239,7 +239,7 @@ export abstract class LogView<T> implements BatchSource {
         const [, , , , , first, status, valueStart, valueLength, frameStart] = numbers
         if (status === k.READ_OK) {
           const row = Uint32Array.of(frameStart, valueStart, valueLength, offset - first)
-          return new RecordBatch<T>(bytes, row, 0, 1, offset + 1, this.codec).record(0)
+          return new RecordBatch<T>(bytes, row, 1, offset + 1, this.codec).record(0)
         }
         if (status !== k.READ_NO_ROOM || room >= end) return undefined
       }

@@ -109,7 +109,7 @@ function startAt(segment: Segment, offset: number, resume: Resume | undefined): 
 function finish(segment: Segment, request: BlockRequest, buffer: Uint8Array, position: number, taken: number, count: number): void {
   const { numbers, table } = request
   const rows = table.slice(0, taken * k.SCAN_COLUMNS)
-  const all = new RecordBatch<unknown>(buffer, rows, 0, taken, 0, request.codec)
+  const all = new RecordBatch<unknown>(buffer, rows, taken, 0, request.codec)
   const nextOffset = taken === count ? numbers[k.SCAN_NEXT_OFFSET] : all.offset(taken - 1) + 1
   request.resume =
     taken === count
@@ -119,10 +119,10 @@ function finish(segment: Segment, request: BlockRequest, buffer: Uint8Array, pos
   while (length > 0 && all.offset(length - 1) >= request.limit) length--
   request.result =
     length === taken
-      ? new RecordBatch(buffer, rows, 0, taken, nextOffset, request.codec)
+      ? new RecordBatch(buffer, rows, taken, nextOffset, request.codec)
       : length === 0
         ? undefined
-        : new RecordBatch(buffer, rows, 0, length, all.offset(length - 1) + 1, request.codec)
+        : new RecordBatch(buffer, rows, length, all.offset(length - 1) + 1, request.codec)
 }
 
 /** A damaged mark costs nothing (format.md rule 4): the frame behind it carries on with the very offset that is expected. */

@@ -16,15 +16,12 @@ export class RecordBatch<T> {
   readonly #buffer: Uint8Array
   readonly #view: DataView
   readonly #table: Uint32Array
-  readonly #first: number
   readonly #codec: CodecName
 
-  /** `first`: row of `table` at which the batch begins. */
-  constructor(buffer: Uint8Array, table: Uint32Array, first: number, length: number, nextOffset: number, codec: CodecName) {
+  constructor(buffer: Uint8Array, table: Uint32Array, length: number, nextOffset: number, codec: CodecName) {
     this.#buffer = buffer
     this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength)
     this.#table = table
-    this.#first = first
     this.length = length
     this.nextOffset = nextOffset
     this.#codec = codec
@@ -79,7 +76,7 @@ export class RecordBatch<T> {
 
   #row(i: number): number {
     if (i < 0 || i >= this.length) throw new RangeError(`record ${i} of ${this.length}`)
-    return (this.#first + i) * SCAN_COLUMNS
+    return i * SCAN_COLUMNS
   }
 
   #frame(i: number): number {

@@ -148,7 +148,7 @@ class SurvivorReader {
   }
 
   #batches(buffer: Uint8Array, count: number): Survivor[][] {
-    const block = new RecordBatch<Uint8Array>(buffer, this.#table.slice(0, count * k.SCAN_COLUMNS), 0, count, 0, 'bytes')
+    const block = new RecordBatch<Uint8Array>(buffer, this.#table.slice(0, count * k.SCAN_COLUMNS), count, 0, 'bytes')
     const batches: Survivor[][] = []
     let batch: Survivor[] = []
     let skipping = !this.#atBatchStart

@@ -50,8 +50,4 @@ export class SegmentSet {
     this.#segments = this.#segments.filter((segment) => !gone(segment))
     return removed
   }
-
-  replace(old: Segment, by: Segment): void {
-    this.#segments = this.#segments.map((segment) => (segment === old ? by : segment))
-  }
 }
