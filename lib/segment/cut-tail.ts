@@ -62,12 +62,13 @@ export function* saveBytes(directory: string, segment: Segment, position: number
     yield* io.close(out)
   }
   const target = path.join(directory, tornFile(segment.base, position, toHex(checksum)))
-  if ((yield* io.statPath(target)) !== undefined) {
+  if ((yield* io.statPath(target)) === undefined) {
+    yield* makeRoom(directory, end - position)
+    yield* io.rename(temporary, target)
+  } else {
     yield* io.unlink(temporary)
-    return
   }
-  yield* makeRoom(directory, end - position)
-  yield* io.rename(temporary, target)
+  // Also for an equal copy: a recovery killed behind its rename may have left a name that is not durable yet.
   yield* io.syncDirectory(directory)
 }
 

@@ -1,8 +1,10 @@
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { isLogError, Log, type LogError } from '../../lib/index.js'
+import { environmentFor } from '../../lib/log/environment.js'
 import { backends } from '../support/backends.js'
 import { type Group, groupsOf, type Image, Workplace, withBitFlipped, withFile } from '../support/images.js'
 import { codeOf, readAll, text } from '../support/logs.js'
+import { parseRecording } from '../support/recording.js'
 import { killedLog, OPTIONS, type Reference, segmentName } from '../support/reference-logs.js'
 import { catchWarnings, SyncLog } from '../support/sync-log.js'
 
@@ -138,6 +140,21 @@ describe.each(backends)('damage of an unclosed segment (%s)', (backend) => {
     expect(Buffer.compare(after.get(torn[0]) as Buffer, content.subarray(groups[2].start, end - 3))).toBe(0)
     expect(open(new Map(after)).values).toEqual(reference.values.slice(0, 4))
     expect([...work.files().keys()].filter((name) => name.includes('.torn-'))).toEqual(torn)
+  })
+
+  it('an equal copy that a killed recovery left is made durable before anything is cut', () => {
+    const content = reference.image.get(NAME) as Uint8Array
+    open(withFile(without('COMMITTED'), NAME, content.subarray(0, end - 3)))
+    const copy = [...work.files()].filter(([name]) => name.includes('.torn-'))
+    const image = withFile(without('COMMITTED'), NAME, content.subarray(0, end - 3))
+    const { testing } = environmentFor(backend).kernels
+    testing.record(true)
+    open(new Map([...image, ...copy]))
+    const events = parseRecording(testing.takeRecording(), work.directory)
+    testing.record(false)
+    const cut = events.findIndex((event) => event.kind === 'truncate')
+    expect(events.some((event) => event.kind === 'rename' && event.to.includes('.torn-'))).toBe(false)
+    expect(events.slice(0, cut).some((event) => event.kind === 'syncDirectoryEnd' && event.path === '')).toBe(true)
   })
 
   it('COMMITTED, every bit and length: equal data or a typed error', () => {
