@@ -115,6 +115,23 @@ export class Manifest {
     return manifest
   }
 
+  /**
+   * A session that did not end cleanly may have left records that are in the page cache only, or in clean pages that the disk never got: they are written
+   * once more in place and synced, and so is the name, before anything is built on them.
+   */
+  *makeDurable(): Procedure<void> {
+    const fd = yield* io.open(this.#path, constants.O_RDWR)
+    try {
+      const bytes = new Uint8Array(this.#end)
+      const length = yield* io.read(fd, 0, bytes, this.#path)
+      yield* io.write(fd, 0, bytes.subarray(0, length), this.#path)
+      yield* io.sync(fd, this.#path)
+    } finally {
+      yield* io.close(fd)
+    }
+    yield* io.syncDirectory(this.#directory)
+  }
+
   /** Appends one record and syncs it; then `state` shows it. After a failure the file may or may not hold it: the log must be poisoned. */
   *append(record: ManifestRecord): Procedure<void> {
     const next = apply(this.state, record, this.#path)

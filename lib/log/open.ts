@@ -82,6 +82,7 @@ export function* openUnderLock(
     const state: ManifestState = { settings: newSettings(options, session), epoch: 1, startOffset: 0, closed: [], intent: undefined, lost: [] }
     manifest = yield* Manifest.create(directory, kernels, sources.randomBytes(16), sources.now(), state)
   }
+  if (!created && (previousEnd !== undefined || lock.previous?.state !== 'closed')) yield* manifest.makeDurable()
   const settings = adoptSettings(manifest.state.settings, options, session)
   const logSeed = kernels.crc32c(manifest.logId, 0)
   const parts: LogParts = { directory, environment, manifest, segments: new SegmentSet(), settings, session, logSeed, tasks, sources }

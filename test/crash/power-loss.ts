@@ -6,8 +6,8 @@ import { backends } from '../support/backends.js'
 import { crashManyTimes } from '../support/crash-power-loss.js'
 
 const SOAK = process.env.SEALOG_SOAK !== undefined
-/** Different images per backend and mode: 20,100 and 1,002,000 in all. */
-const IMAGES = SOAK ? 167_000 : 3_350
+/** Different images per backend and mode: 20,100 and 1,002,000 in all. SEALOG_IMAGES: as many as one wants. */
+const IMAGES = Number(process.env.SEALOG_IMAGES ?? (SOAK ? 167_000 : 3_350))
 const MODES: readonly Durability[] = ['fsync', 'flush', 'none']
 
 export function provePowerLoss(backend: Backend): void {
