@@ -6,9 +6,11 @@
       "sources": [
         "native/binding/addon.cc",
         "native/binding/arguments.cc",
+        "native/binding/cache_functions.cc",
         "native/binding/commit_functions.cc",
         "native/binding/environment.cc",
         "native/binding/file_functions.cc",
+        "native/binding/socket_functions.cc",
         "native/binding/testing_functions.cc",
         "<!@(node -p \"require('fs').readFileSync('native/sources.txt', 'utf8').trim().split(/\\s+/).map((file) => 'native/' + file).join(' ')\")"
       ],

@@ -7,20 +7,43 @@ const MiB = 1024 * KiB
 export type Durability = 'fsync' | 'flush' | 'none'
 export type CodecName = 'bytes' | 'json'
 export type ChunkForm = 'json' | 'ndjson' | 'raw'
+/** Content encodings that sealed chunks may have compressed siblings in. */
+export type ChunkEncoding = 'gzip' | 'zstd'
 export type RecoveryPolicy = 'tail' | 'strict'
+
+/** How many of the newest records a writing log keeps in memory for its readers. */
+export interface CacheOptions {
+  /** Most records. Default 1000. */
+  records?: number
+  /** Longest time after the commit, in ms. Default 60,000. */
+  maxAgeMs?: number
+  /** Most bytes of memory. Default 16 MiB. All caches of the thread share `cacheBytes` of `configure`. */
+  maxBytes?: number
+  /** Lets `records` grow while too few reads find what they ask for; `true`: with the defaults. Default false. */
+  adaptive?: boolean | AdaptiveCacheOptions
+}
+
+export interface AdaptiveCacheOptions {
+  /** Grows while the share of reads that the cache answers is lower, 0 to 1. Default 0.9. */
+  targetHitRate?: number
+  /** Most records. Default 100 times `records`. */
+  maxRecords?: number
+}
 
 /** Options of `Log.open`. Codec, limits and chunking are properties of the log: given when it is created, adopted (or checked) afterwards. */
 export interface LogOptions {
   /** When an append counts as committed: `fsync` (default) after fdatasync, `flush` after the write, `none` like `flush` but resolved at acceptance. */
   durability?: Durability
-  /** `bytes` (default): values are Uint8Array. `json`: any JSON value; a Uint8Array is ready JSON text. */
+  /** `bytes` (default): values are Uint8Array. `json`: any JSON value; a Uint8Array is ready JSON text, stored on one line. */
   codec?: CodecName
   /** Size at which a segment is closed and the next begins. Default 64 MiB, at least 1 KiB. Takes effect with the next segment. */
   segmentBytes?: number
   /** Payload bytes after which a chunk closes. Default 10 MiB. Takes effect with the next segment. */
   chunkBytes?: number
-  /** Form of sealed chunks; `false`: none. Default: `json` for codec json, `raw` for codec bytes. */
+  /** Form of sealed chunks, finished ranges as immutable files to be served; `false`: none. Default: `json` for codec json, none for codec bytes. */
   seal?: ChunkForm | false
+  /** Compressed siblings that are written beside each sealed chunk. Default: none. `zstd` needs Node 22.15. */
+  chunkEncodings?: readonly ChunkEncoding[]
   /** Largest record (value and key bytes). Default 16 MiB. */
   maxRecordBytes?: number
   /** Largest batch (sum of values and keys). Default 16 MiB. */
@@ -35,6 +58,8 @@ export interface LogOptions {
   recovery?: RecoveryPolicy
   /** `auto` (default): the addon, or with one warning the pure-JavaScript twin. */
   backend?: 'auto' | 'native' | 'js'
+  /** The tail cache: the newest records in memory, for every way of reading this object offers. `false`: none. Default: 1000 records, 60 s, 16 MiB. */
+  cache?: false | CacheOptions
   /** Create the directory and the log when there is none. Default true. */
   create?: boolean
   /** `os` (default): lock of the operating system. `pid`: the owner record alone decides; for the js backend where the system offers no lock. */
@@ -55,6 +80,12 @@ export interface EnvironmentOptions {
   syncThreads?: number
   /** Threads that read. Default 4. */
   readerThreads?: number
+  /** Chunks that are sealed at the same time, each on a thread of its own behind everything else. Default 2. */
+  sealThreads?: number
+  /** Threads that send sealed chunks to sockets. Default 2, at least 2. */
+  sendThreads?: number
+  /** Most bytes that the tail caches of all logs hold together. Default 64 MiB. */
+  cacheBytes?: number
   /** Most bytes that may wait to be written, over all logs. Default 64 MiB; `writableNeedDrain` turns true at a quarter of it. */
   queueBytes?: number
   /** Most segment files held open for reading and writing. Default 512. */
@@ -70,6 +101,13 @@ export interface LogSettings {
   readonly form: ChunkForm | 'none'
 }
 
+export interface CacheSettings {
+  readonly records: number
+  readonly maxAgeMs: number
+  readonly maxBytes: number
+  readonly adaptive: Readonly<Required<AdaptiveCacheOptions>> | undefined
+}
+
 /** Options of this opening of the log, not stored. */
 export interface SessionOptions {
   readonly durability: Durability
@@ -79,6 +117,9 @@ export interface SessionOptions {
   readonly idleMarkMs: number
   readonly recovery: RecoveryPolicy
   readonly backend: 'auto' | 'native' | 'js'
+  readonly chunkEncodings: readonly ChunkEncoding[]
+  /** undefined: nothing is cached. */
+  readonly cache: CacheSettings | undefined
   readonly create: boolean
   readonly lock: 'os' | 'pid'
 }
@@ -87,6 +128,9 @@ export const DEFAULT_ENVIRONMENT: Readonly<Required<EnvironmentOptions>> = {
   writeThreads: 2,
   syncThreads: 4,
   readerThreads: 4,
+  sealThreads: 2,
+  sendThreads: 2,
+  cacheBytes: 64 * MiB,
   queueBytes: 64 * MiB,
   maxOpenFiles: 512,
 }
@@ -97,6 +141,7 @@ const LOG_OPTION_NAMES: ReadonlySet<string> = new Set<keyof LogOptions>([
   'segmentBytes',
   'chunkBytes',
   'seal',
+  'chunkEncodings',
   'maxRecordBytes',
   'maxBatchBytes',
   'indexIntervalBytes',
@@ -104,9 +149,12 @@ const LOG_OPTION_NAMES: ReadonlySet<string> = new Set<keyof LogOptions>([
   'idleMarkMs',
   'recovery',
   'backend',
+  'cache',
   'create',
   'lock',
 ])
+const CACHE_OPTION_NAMES: ReadonlySet<string> = new Set<keyof CacheOptions>(['records', 'maxAgeMs', 'maxBytes', 'adaptive'])
+const ADAPTIVE_OPTION_NAMES: ReadonlySet<string> = new Set<keyof AdaptiveCacheOptions>(['targetHitRate', 'maxRecords'])
 const READER_OPTION_NAMES: ReadonlySet<string> = new Set<keyof ReaderOptions>(['backend', 'pollIntervalMs'])
 
 export function checkDirectory(directory: unknown): asserts directory is string {
@@ -123,9 +171,31 @@ export function resolveSession(options: LogOptions): SessionOptions {
     idleMarkMs: integer(options.idleMarkMs, 'idleMarkMs', 1, 3_600_000, 1000),
     recovery: oneOf(options.recovery, 'recovery', ['tail', 'strict'], 'tail'),
     backend: oneOf(options.backend, 'backend', ['auto', 'native', 'js'], 'auto'),
+    chunkEncodings: encodings(options.chunkEncodings),
+    cache: options.cache === false ? undefined : cacheSettings(options.cache === undefined ? {} : options.cache),
     create: boolean(options.create, 'create', true),
     lock: oneOf(options.lock, 'lock', ['os', 'pid'], 'os'),
   }
+}
+
+function cacheSettings(options: CacheOptions): CacheSettings {
+  checkNames(options, CACHE_OPTION_NAMES, 'cache')
+  const records = integer(options.records, 'records', 1, 2 ** 31, 1000)
+  return {
+    records,
+    maxAgeMs: integer(options.maxAgeMs, 'maxAgeMs', 1, 2 ** 40, 60_000),
+    maxBytes: integer(options.maxBytes, 'maxBytes', 1, 2 ** 40, 16 * MiB),
+    adaptive: adaptiveSettings(options.adaptive, records),
+  }
+}
+
+function adaptiveSettings(given: CacheOptions['adaptive'], records: number): CacheSettings['adaptive'] {
+  if (given === undefined || given === false) return undefined
+  const options = given === true ? {} : given
+  checkNames(options, ADAPTIVE_OPTION_NAMES, 'cache.adaptive')
+  const { targetHitRate = 0.9 } = options
+  if (!(targetHitRate >= 0 && targetHitRate <= 1)) throw optionError('targetHitRate', targetHitRate, 'a number from 0 to 1')
+  return { targetHitRate, maxRecords: integer(options.maxRecords, 'maxRecords', records, 2 ** 38, records * 100) }
 }
 
 /** Settings for a log that is created now. */
@@ -139,9 +209,16 @@ export function newSettings(options: LogOptions, session: SessionOptions): LogSe
 }
 
 function chunkForm(seal: LogOptions['seal'], codec: CodecName): LogSettings['form'] {
-  const form = seal === false ? 'none' : oneOf(seal, 'seal', ['json', 'ndjson', 'raw'], codec === 'json' ? 'json' : 'raw')
-  if (form !== 'none' && form !== 'raw' && codec !== 'json') throw optionError('seal', seal, `'raw' or false for codec bytes`)
+  if (seal === false || (seal === undefined && codec === 'bytes')) return 'none'
+  const form = oneOf(seal, 'seal', ['json', 'ndjson', 'raw'], 'json')
+  if (form !== 'raw' && codec !== 'json') throw optionError('seal', seal, `'raw' or false for codec bytes`)
   return form
+}
+
+function encodings(value: LogOptions['chunkEncodings']): readonly ChunkEncoding[] {
+  if (value === undefined) return []
+  if (!Array.isArray(value)) throw optionError('chunkEncodings', value, 'an array')
+  return value.map((encoding) => oneOf(encoding, 'chunkEncodings', ['gzip', 'zstd'], 'gzip'))
 }
 
 /** Stored settings with what this opening changes; a different codec is refused. */
@@ -216,6 +293,9 @@ export function resolveEnvironment(options: EnvironmentOptions): Required<Enviro
     writeThreads: integer(options.writeThreads, 'writeThreads', 1, 64, DEFAULT_ENVIRONMENT.writeThreads),
     syncThreads: integer(options.syncThreads, 'syncThreads', 1, 64, DEFAULT_ENVIRONMENT.syncThreads),
     readerThreads: integer(options.readerThreads, 'readerThreads', 1, 64, DEFAULT_ENVIRONMENT.readerThreads),
+    sealThreads: integer(options.sealThreads, 'sealThreads', 1, 64, DEFAULT_ENVIRONMENT.sealThreads),
+    sendThreads: integer(options.sendThreads, 'sendThreads', 2, 64, DEFAULT_ENVIRONMENT.sendThreads),
+    cacheBytes: integer(options.cacheBytes, 'cacheBytes', 0, 2 ** 40, DEFAULT_ENVIRONMENT.cacheBytes),
     queueBytes: integer(options.queueBytes, 'queueBytes', KiB, 2 ** 40, DEFAULT_ENVIRONMENT.queueBytes),
     maxOpenFiles: integer(options.maxOpenFiles, 'maxOpenFiles', 1, 1_000_000, DEFAULT_ENVIRONMENT.maxOpenFiles),
   }

@@ -40,6 +40,13 @@ export const COMMITTED_BYTES = 128
 export const COMMITTED_SLOT = 0
 export const DURABLE_SLOT = 64
 
+/** Header of a chunk index: magic `SEALOGC1`; the element positions follow. */
+export const CHUNK_INDEX_MAGIC = 'SEALOGC1'
+export const CHUNK_INDEX_HEADER_BYTES = 128
+/** u64 position of the element; in sparse segments u64 offset behind it. */
+export const CHUNK_POSITION_BYTES = 8
+export const CHUNK_SPARSE_POSITION_BYTES = 16
+
 /** Bytes a frame with this body occupies, padding included. */
 export function frameBytes(bodyLength: number): number {
   return FRAME_HEADER_BYTES + bodyLength + 7 - ((bodyLength + 7) % FRAME_ALIGNMENT)

@@ -4,6 +4,7 @@ export const MANIFEST_FILE = 'MANIFEST'
 export const COMMITTED_FILE = 'COMMITTED'
 export const SEGMENTS_DIRECTORY = 'segments'
 export const NEXT_SEGMENT_FILE = 'next.tmp'
+export const CHUNKS_DIRECTORY = 'chunks'
 
 export interface SegmentName {
   readonly base: number
@@ -37,4 +38,38 @@ export function parseSegmentFile(name: string): SegmentName | undefined {
 
 function segmentStem(base: number): string {
   return String(base).padStart(20, '0')
+}
+
+/** What the name of a sealed chunk says; `crc` is the CRC-32C of its content, 8 hex digits. */
+export interface ChunkName {
+  readonly sequence: number
+  /** First and last offset, inclusive. */
+  readonly first: number
+  readonly last: number
+  readonly crc: string
+}
+
+/** A file of a chunk: its content in one of the forms, its index, or a compressed sibling, which carries its own CRC too. */
+export interface ChunkFileName extends ChunkName {
+  readonly kind: 'json' | 'ndjson' | 'raw' | 'idx' | 'gzip' | 'zstd'
+  readonly siblingCrc: string | undefined
+}
+
+/** `<sequence, at least 6 digits>.<first>.<last>.<crc>`; the files of a chunk add their extensions. */
+export function chunkStem({ sequence, first, last, crc }: ChunkName): string {
+  return `${String(sequence).padStart(6, '0')}.${first}.${last}.${crc}`
+}
+
+/** `<stem>.<crc of the sibling>.<form>.gz` or `.zst`. */
+export function chunkSiblingFile(chunk: ChunkName, form: 'json' | 'ndjson' | 'raw', encoding: 'gzip' | 'zstd', crc: string): string {
+  return `${chunkStem(chunk)}.${crc}.${form}.${encoding === 'gzip' ? 'gz' : 'zst'}`
+}
+
+export function parseChunkFile(name: string): ChunkFileName | undefined {
+  const match = /^(\d{6,})\.(0|[1-9]\d*)\.(0|[1-9]\d*)\.([0-9a-f]{8})\.(?:(json|ndjson|raw|idx)|([0-9a-f]{8})\.(?:json|ndjson|raw)\.(gz|zst))$/.exec(name)
+  if (match === null) return undefined
+  const [, sequence, first, last, crc, kind, siblingCrc, extension] = match
+  const numbers = { sequence: Number(sequence), first: Number(first), last: Number(last) }
+  if (!Object.values(numbers).every(Number.isSafeInteger) || numbers.last < numbers.first) return undefined
+  return { ...numbers, crc, kind: (kind as ChunkFileName['kind']) ?? (extension === 'gz' ? 'gzip' : 'zstd'), siblingCrc }
 }

@@ -16,6 +16,8 @@ export interface Capabilities {
   readonly fileLock: boolean
   /** Disk work runs on threads of sealog's own, not on libuv's pool. */
   readonly ownThreads: boolean
+  /** `sendFile` moves bytes from files to sockets inside the kernel. */
+  readonly sendfile: boolean
 }
 
 /** Budgets of the environment (one per thread of JavaScript), see `configure`. */
@@ -26,6 +28,12 @@ export interface KernelLimits {
   writeThreads: number
   /** Threads that serve file requests: reads, scans, opens, renames … */
   readerThreads: number
+  /** Threads for long work behind everything else: FILE_RENDER and FILE_CHECKSUM. */
+  sealThreads: number
+  /** Threads that send files to sockets, at least 2. Started with the first transfer that does not end at once. */
+  sendThreads: number
+  /** Most bytes that the tail caches of all logs hold together; the oldest group of any log goes first. */
+  cacheBytes: number
   /** Bytes of the staging slab. */
   stagingBytes: number
 }
@@ -44,252 +52,7 @@ export interface Shared {
   readonly copyOut: Uint8Array
 }
 
-export const STAGED_WIDTH = 4
-export const STAGED_ROWS = 8192
-export const EVENT_WIDTH = 8
-export const EVENT_ROWS = 512
-export const OUT_LENGTH = 16
-export const COPY_OUT_BYTES = 128 * 1024
-
-/**
- * Completion rows; column 0 is the kind.
- *
- * - COMMITTED `log, committedOffset, durableOffset, position, releasedBytes, groups, syncs`: all ends exclusive; `position` is the file
- *   position behind the last commit frame; `releasedBytes` are the bytes (24 + padded body per record, as accounted at submit) that left the
- *   queue since the last row; `groups` and `syncs` count what was written and synced for this log since the last row.
- *   Also sent (with unchanged offsets) when only the durable offset moved.
- * - INDEX `log, offset, position, batchFirst, runningMaxTimestamp`: before the COMMITTED row of its group.
- * - FAILED `log, errno, operation, position`: a write or sync failed; the log is poisoned: its queue is dropped, nothing more is written.
- * - REJECTED `log, errno, nextOffset, releasedBytes`: space could not be reserved (ENOSPC, EDQUOT, EFBIG); the whole queue is dropped with nothing written;
- *   everything submitted until `resume` is dropped too. `nextOffset` is the first dropped offset.
- * - NEED_SEGMENT `log, nextOffset, bytes`: the next group (of `bytes`, commit frame included) does not fit, or no segment is attached. Sent once; the log waits for `attach`.
- * - DONE `ticket, status, a, b`: every asynchronous call, exactly once.
- */
-export const EVENT_COMMITTED = 1
-export const EVENT_INDEX = 2
-export const EVENT_FAILED = 3
-export const EVENT_REJECTED = 4
-export const EVENT_NEED_SEGMENT = 5
-export const EVENT_DONE = 6
-
-/** Operations named in FAILED rows. */
-export const FAILED_WRITE = 1
-export const FAILED_SYNC = 2
-
-export const MODE_FSYNC = 0
-export const MODE_FLUSH = 1
-export const MODE_NONE = 2
-
-/** How far `commit` and `commitSync` go. */
-export const COMMIT_WRITTEN = 0
-/** As the log's mode says. */
-export const COMMIT_MODE = 1
-/** Everything queued is written and synced. */
-export const COMMIT_SYNCED = 2
-/** And an empty commit frame (a mark) with syncedOffset = end follows, itself synced. No mark is written twice in a row. */
-export const COMMIT_MARKED = 3
-
-/** `commitSync` and DONE statuses above zero. */
-export const STATUS_NEED_SEGMENT = 1
-export const STATUS_FAILED = 2
-export const STATUS_REJECTED = 3
-
-/** Indexes into the state vector of a log in one segment: `attach`, `state`, and `walk` requests. */
-export const STATE_FD = 0
-/** COMMITTED file, −1: not published. */
-export const STATE_COMMITTED_FD = 1
-/** CRC of the segment header, u32. */
-export const STATE_SEED = 2
-/** Where the next frame goes. */
-export const STATE_POSITION = 3
-/** File size; space up to here is reserved. */
-export const STATE_ALLOCATED = 4
-/** A group that would not leave room for a footer within these bytes needs the next segment. */
-export const STATE_SEGMENT_BYTES = 5
-export const STATE_NEXT_OFFSET = 6
-export const STATE_CHAIN = 7
-export const STATE_EPOCH = 8
-/** All records below are known durable. */
-export const STATE_SYNCED_OFFSET = 9
-/** Running maximum of the timestamps of the whole log, −1: none. */
-export const STATE_RUNNING_TIME = 10
-/** Smallest and largest timestamp in this segment; Infinity and −1: none. */
-export const STATE_MIN_TIME = 11
-export const STATE_MAX_TIME = 12
-/** Payload bytes (values without keys) after which a chunk closes at a batch end; 0: chunks are not counted. */
-export const STATE_CHUNK_BYTES = 13
-/** Chunks closed in this segment so far. */
-export const STATE_CHUNKS = 14
-/** Payload bytes and records of the open chunk. */
-export const STATE_CHUNK_PAYLOAD = 15
-export const STATE_CHUNK_RECORDS = 16
-/** Position of the last indexed record of this segment; −1: none, the next is indexed. */
-export const STATE_LAST_INDEXED = 17
-export const STATE_INDEX_INTERVAL = 18
-export const STATE_BASE_OFFSET = 19
-/** crc32c of the log id: seeds the slots of COMMITTED. */
-export const STATE_LOG_SEED = 20
-/** 1 while the last frame is a mark. */
-export const STATE_MARKED = 21
-export const STATE_MAX_RECORD_BYTES = 22
-/** 1: offsets strictly increase instead of being dense, FLAG_BATCH_INDEX may occur. */
-export const STATE_SPARSE = 23
-/** Records seen in this segment. */
-export const STATE_RECORDS = 24
-export const STATE_LENGTH = 28
-
-/** Why a `scan` or `walk` stopped. */
-export const STOP_END = 0
-export const STOP_TABLE_FULL = 1
-/** A frame's CRC does not match. */
-export const STOP_CHECKSUM = 2
-/** A length or padding that cannot be, or a frame that runs over the end. */
-export const STOP_FRAMING = 3
-/** Good CRC, but not the offset that comes next, or a commit frame that does not fit its group. */
-export const STOP_ORDER = 4
-/** Good CRC, unknown type or flag. */
-export const STOP_NEWER = 5
-export const STOP_FOOTER = 6
-/** 24 zero bytes. */
-export const STOP_ZERO = 7
-/** `scan` only: the next frame is larger than the buffer; numbers[SCAN_NEEDED] bytes hold it. */
-export const STOP_LARGE = 8
-
-/**
- * File requests. All take `fd, a, b, bytes, numbers, table, path, path2`, unused ones undefined or 0; the status is the result.
- * They run through the Io table on kernel threads (`request`) or on the calling thread (`requestSync`).
- */
-/** path, a = flags (O_*; O_CLOEXEC is added), b = mode → fd */
-export const FILE_OPEN = 1
-export const FILE_CLOSE = 2
-/** a = position, fills `bytes` as far as the file goes → bytes read */
-export const FILE_READ = 3
-/** a = position, writes all of `bytes` (short writes are continued) → bytes written */
-export const FILE_WRITE = 4
-export const FILE_DATASYNC = 5
-export const FILE_SYNC = 6
-/** a = size */
-export const FILE_TRUNCATE = 7
-/** Real fallocate of a … b; −EOPNOTSUPP where there is none. */
-export const FILE_ALLOCATE = 8
-/** → numbers[0] = size, [1] = device major, [2] = device minor, [3] = inode */
-export const FILE_STAT = 9
-/** path → path2 */
-export const FILE_RENAME = 10
-export const FILE_UNLINK = 11
-export const FILE_MKDIR = 12
-/** path → names, NUL-separated, through `takeText(ticket)` (0 for a synchronous request) */
-export const FILE_LIST = 13
-/** path: opens the directory, fsyncs, closes */
-export const FILE_SYNC_DIRECTORY = 14
-/** Drops clean pages from the page cache, best effort. */
-export const FILE_EVICT = 15
-/** Exclusive open-file-description lock, not waited for → −EAGAIN when held elsewhere, −ENOSYS where there is none */
-export const FILE_LOCK = 16
-/** path = name of an abstract socket → 0 when nobody is bound to it, −EADDRINUSE otherwise, −ENOSYS off Linux */
-export const FILE_PROBE_SOCKET = 17
-/** a … b → numbers[0] = position of the first byte that is not zero, or b */
-export const FILE_ZEROS = 18
-
-/**
- * Verifies the frames from `a` on and lists the records among them; frames stay in `bytes` as they lie on disk.
- * In: a = position, b = end (bytes behind it do not exist for this call), numbers[SCAN_SEED …]. `bytes` receives the file from `a`.
- * table: SCAN_COLUMNS u32 per record at or above numbers[SCAN_FROM]: frame start, value start, value length (all within `bytes`), offset − batch first.
- * Out: numbers[SCAN_COUNT …]. Commit frames are checked for CRC and skipped. Status: 0 or −errno of the read.
- */
-export const FILE_SCAN = 19
-/**
- * Follows groups from the state vector `numbers` (of STATE_LENGTH, then WALK_LENGTH results) to b = end of file, verifying every frame, dense
- * offsets, commit frames and chain. On return the state stands behind the last good commit frame; results tell why and where it stopped.
- * `bytes`: a work buffer (≥ 64 KiB). `rows`, when given as `entries`: index entries of 4 numbers (offset, position, batchFirst, runningTime).
- */
-export const FILE_WALK = 20
-/**
- * Looks from a … b at every 8-aligned position for the first commit frame whose group verifies entirely (all frames, dense offsets, chain,
- * syncedOffset ≤ first offset; marks count). numbers[FIND_SEED] in, numbers[FIND_…] out; status 1 found, 0 not.
- */
-export const FILE_FIND_GROUP = 21
-/**
- * Single records at scattered positions. numbers: MANY_WIDTH per read (fd, seed, position, end, offset, batchFirst, status out, value start out,
- * value length out, frame start out); a = count; frames are laid one behind the other into `bytes`. A status of STATUS_NO_ROOM: `bytes` is full.
- */
-export const FILE_READ_MANY = 22
-/** path → numbers as FILE_STAT */
-export const FILE_STAT_PATH = 23
-
-export const SCAN_COLUMNS = 4
-/** In: segment seed; offset expected at `a` (−1: unknown, take the first); batch first at `a` (−1: starts a batch); lowest offset to list; max record bytes; sparse. */
-export const SCAN_SEED = 0
-export const SCAN_OFFSET = 1
-export const SCAN_BATCH_FIRST = 2
-export const SCAN_FROM = 3
-export const SCAN_MAX_RECORD = 4
-export const SCAN_SPARSE = 5
-/** Out: records listed; position, offset and batch first behind the last good frame; stop; for STOP_LARGE the bytes needed; listed records up to the last complete batch. */
-export const SCAN_COUNT = 6
-export const SCAN_NEXT_POSITION = 7
-export const SCAN_NEXT_OFFSET = 8
-export const SCAN_NEXT_BATCH_FIRST = 9
-export const SCAN_STOP = 10
-export const SCAN_NEEDED = 11
-export const SCAN_BATCH_END = 12
-export const SCAN_LENGTH = 16
-
-/** Results of a walk, behind the state vector. */
-export const WALK_STOP = STATE_LENGTH
-export const WALK_STOP_POSITION = STATE_LENGTH + 1
-/** Good groups and marks passed. */
-export const WALK_GROUPS = STATE_LENGTH + 2
-export const WALK_MARKS = STATE_LENGTH + 3
-/** syncedOffset, position and epoch of the last good commit frame; −1: none. */
-export const WALK_LAST_SYNCED = STATE_LENGTH + 4
-export const WALK_LAST_COMMIT = STATE_LENGTH + 5
-export const WALK_LAST_EPOCH = STATE_LENGTH + 6
-/** Index entries written. */
-export const WALK_ENTRIES = STATE_LENGTH + 7
-/** For STOP_NEWER: type | flags << 8 of the frame. */
-export const WALK_NEWER = STATE_LENGTH + 8
-/** Largest syncedOffset met in any good commit frame. */
-export const WALK_MAX_SYNCED = STATE_LENGTH + 9
-export const WALK_LENGTH = STATE_LENGTH + 12
-export const ENTRY_WIDTH = 4
-
-export const FIND_SEED = 0
-export const FIND_MAX_RECORD = 1
-export const FIND_GROUP_START = 2
-export const FIND_COMMIT_POSITION = 3
-export const FIND_FIRST_OFFSET = 4
-export const FIND_RECORDS = 5
-export const FIND_SYNCED_OFFSET = 6
-export const FIND_EPOCH = 7
-export const FIND_PREV_CHAIN = 8
-export const FIND_CHAIN = 9
-export const FIND_END_OFFSET = 10
-export const FIND_LENGTH = 12
-
-export const MANY_WIDTH = 10
-
-/** Statuses of `readRecord` and FILE_READ_MANY above zero. */
-export const READ_OK = 0
-/** The frames walked over do not lead to the offset. */
-export const READ_NOT_FOUND = 1
-export const READ_CHECKSUM = 2
-/** The frame does not fit `copyOut`: out[OUT_FRAME_POSITION] and out[OUT_FRAME_BYTES] are set, read it with FILE_SCAN. */
-export const READ_LARGE = 3
-export const READ_NEWER = 4
-export const READ_NO_ROOM = 5
-
-export const OUT_FRAME_POSITION = 0
-export const OUT_FRAME_BYTES = 1
-/** Within copyOut. */
-export const OUT_VALUE_START = 2
-export const OUT_VALUE_LENGTH = 3
-/** Key bytes lie at OUT_KEY_START; length −1: no key. */
-export const OUT_KEY_START = 4
-export const OUT_KEY_LENGTH = 5
-export const OUT_TYPE = 6
-export const OUT_TIMESTAMP = 7
-export const OUT_BATCH_FIRST = 8
+export * from './numbers.js'
 
 /** A small integer with a generation; never a pointer. */
 export type LogHandle = number
@@ -343,6 +106,34 @@ export interface Kernels {
   /** CRC-32C of `bytes`, continued from `seed` (0: fresh). */
   crc32c(bytes: Uint8Array, seed: number): number
 
+  // ── tail cache ─────────────────────────────────────────────────────────────────────────────────────────────────
+  /**
+   * What a log's tail cache may hold; `records` 0 (as after createLog): nothing, and what it held is dropped. The committer feeds it with the frames of
+   * every group when the group counts as committed (never before, and before its COMMITTED row), of a large group only the last frames that fit; it is
+   * always a contiguous suffix of the log as committed. `resume`, REJECTED and FAILED drop nothing that was committed; destroyLog drops all. `bytes` bounds
+   * memory: 64 per block of records, 8 per record, and frames. What is too old is dropped by `cacheSweep`, `cacheState` and the next group; age is measured
+   * on a monotonic clock from the commit. Look-ups drop nothing.
+   */
+  cacheLimits(log: LogHandle, records: number, ageMs: number, bytes: number): void
+  /**
+   * One cached record. READ_PLACED: it has no key, and its value has been copied to `into` from `at` on, where it fits; READ_OK: it is in `copyOut`, as after
+   * `readRecord`; both set `Shared.out`, but for OUT_FRAME_POSITION and OUT_FRAME_BYTES. READ_NOT_FOUND: not cached. READ_LARGE: cached, but fits neither.
+   */
+  cacheRecord(log: LogHandle, offset: number, into: ArrayBuffer, at: number): number
+  /**
+   * Copies cached frames from `offset` up to `limit` (exclusive) into `bytes` as they lie on disk, without commit frames, and lists them in `table` as FILE_SCAN
+   * does; whole batches only (apart from the two ends of the range), as many as have `maxBytes` together and fit the table, or a larger one alone.
+   * numbers (SCAN_LENGTH): SCAN_COUNT, SCAN_NEXT_OFFSET, SCAN_NEEDED. Status: 1 hit; 0 not cached, or (SCAN_NEEDED > 0) no room: SCAN_NEEDED bytes and
+   * SCAN_COUNT rows hold it.
+   */
+  cacheBlock(log: LogHandle, offset: number, limit: number, maxBytes: number, bytes: Uint8Array, numbers: Float64Array, table: Uint32Array): number
+  /** The records below are not part of the log any more; how many were cached. They do not count as evicted. */
+  cacheDropBelow(log: LogHandle, offset: number): number
+  /** Fills CACHE_LENGTH numbers. */
+  cacheState(log: LogHandle, numbers: Float64Array): void
+  /** Drops what is too old in any log; bytes that are still cached over all logs. */
+  cacheSweep(): number
+
   // ── files ──────────────────────────────────────────────────────────────────────────────────────────────────────
   request(
     ticket: Ticket,
@@ -374,6 +165,19 @@ export interface Kernels {
   finishSync(ticket: Ticket): number
   takeText(ticket: Ticket): string
 
+  // ── sockets ────────────────────────────────────────────────────────────────────────────────────────────────────
+  /**
+   * Sends the bytes `position` … `position + length` of a file to a connected, non-blocking stream socket with sendfile(2), on threads of its own.
+   * The socket's descriptor is duplicated before this returns; `fileFd` must stay open until the transfer has ended. The first attempt is made by the calling thread
+   * if the bytes are in the page cache (it never waits for a disk); if that sends all, the result is SENT_AT_ONCE. Result 0: the end comes as a DONE row, exactly once:
+   * status 0, −errno of the socket or file (−EPIPE, −ECONNRESET …), −ETIMEDOUT when nothing moved for `stallMs`, −ECANCELED after `cancelSend` or `stop`, −ENODATA when the file
+   * is shorter; a = bytes sent. Negative result: −errno, nothing was begun. When a transfer does not succeed the socket is shut down in both directions before the duplicate is
+   * closed, so that no peer waits for the rest. −ENOSYS where `can.sendfile` is false.
+   */
+  sendFile(ticket: Ticket, socketFd: number, fileFd: number, position: number, length: number, stallMs: number): number
+  /** Ends a transfer early; its DONE row still comes. Nothing happens when it has ended. */
+  cancelSend(ticket: Ticket): void
+
   /** For tests only; the same code paths serve the product. */
   readonly testing: Testing
 }
@@ -381,8 +185,8 @@ export interface Kernels {
 /** Controls of the Io table's faulting and recording implementations. */
 export interface Testing {
   /**
-   * Lets the `nth` (1-based, from now) system call of the kind fail with `errno`, once or from then on for ever; `shortBytes` > 0 makes a read or
-   * write return that many bytes instead of failing. `kind`: 'open' | 'read' | 'write' | 'datasync' | 'sync' | 'truncate' | 'allocate' | 'rename' | 'unlink' | 'mkdir' | 'list' | 'syncDirectory' | 'stat' | 'close'.
+   * Lets the `nth` (1-based, from now) system call of the kind fail with `errno`, once or from then on for ever; `shortBytes` > 0 makes a read,
+   * write or sendfile return that many bytes instead of failing. `kind`: 'open' | 'read' | 'write' | 'datasync' | 'sync' | 'truncate' | 'allocate' | 'rename' | 'unlink' | 'mkdir' | 'list' | 'syncDirectory' | 'stat' | 'close' | 'sendfile'.
    */
   fault(kind: string, nth: number, errno: number, forever: boolean, shortBytes: number): void
   clearFaults(): void

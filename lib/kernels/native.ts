@@ -24,7 +24,20 @@ export function loadNativeKernels(limits: KernelLimits, wake: Wake): Kernels {
     copyOut: new Uint8Array(new ArrayBuffer(COPY_OUT_BYTES)),
   }
   const { staging, rows, events, out, copyOut } = shared
-  const kernels = binding.create(limits.syncThreads, limits.writeThreads, limits.readerThreads, staging, rows, events, out, copyOut, wake)
+  const kernels = binding.create(
+    limits.syncThreads,
+    limits.writeThreads,
+    limits.readerThreads,
+    limits.sealThreads,
+    limits.sendThreads,
+    limits.cacheBytes,
+    staging,
+    rows,
+    events,
+    out,
+    copyOut,
+    wake,
+  )
   // The functions themselves, without wrappers: they know their environment and need no `this`.
   return { backend: 'native', shared, ...kernels }
 }

@@ -1,10 +1,23 @@
-import { FILE_LIST, type Kernels, type Ticket } from './kernels.js'
+import { FILE_LIST, type Kernels, SENT_AT_ONCE, type Ticket } from './kernels.js'
 import { type FileRequest, type Procedure, TASK_COMMIT, TASK_DETACH } from './procedure.js'
+
+/** How a `sendFile` ended: status as in its DONE row, and the bytes sent. */
+export interface SendResult {
+  readonly status: number
+  readonly sent: number
+}
+
+/** A `sendFile` under way. */
+export interface PendingSend {
+  readonly done: Promise<SendResult>
+  /** Ends it early; `done` still resolves. */
+  cancel(): void
+}
 
 /** Runs procedures over one `Kernels`; gives out tickets and hands DONE rows to whoever waits. */
 export class TaskRunner {
   readonly kernels: Kernels
-  readonly #waiting = new Map<Ticket, (status: number) => void>()
+  readonly #waiting = new Map<Ticket, (status: number, a: number) => void>()
   #lastTicket = 0
   #onIdleChange: (busy: boolean) => void
 
@@ -14,17 +27,16 @@ export class TaskRunner {
   }
 
   /** DONE row. A ticket that nobody waits for was finished synchronously meanwhile. */
-  done(ticket: Ticket, status: number): void {
+  done(ticket: Ticket, status: number, a: number): void {
     const resume = this.#waiting.get(ticket)
     if (resume === undefined) return
     this.#forget(ticket)
-    resume(status)
+    resume(status, a)
   }
 
   start(request: FileRequest, resume: (status: number) => void): Ticket {
     const ticket = ++this.#lastTicket
-    this.#waiting.set(ticket, request.operation === FILE_LIST ? (status) => resume(this.#withText(request, ticket, status)) : resume)
-    if (this.#waiting.size === 1) this.#onIdleChange(true)
+    this.#wait(ticket, request.operation === FILE_LIST ? (status) => resume(this.#withText(request, ticket, status)) : resume)
     switch (request.operation) {
       case TASK_DETACH:
         this.kernels.detach(request.fd, ticket)
@@ -47,6 +59,16 @@ export class TaskRunner {
         )
     }
     return ticket
+  }
+
+  /** `sendFile` of the kernels. A result at once: everything was sent, or (status below 0) nothing was begun. */
+  send(socketFd: number, fileFd: number, position: number, length: number, stallMs: number): SendResult | PendingSend {
+    const ticket = ++this.#lastTicket
+    const status = this.kernels.sendFile(ticket, socketFd, fileFd, position, length, stallMs)
+    if (status === SENT_AT_ONCE) return { status: 0, sent: length }
+    if (status < 0) return { status, sent: 0 }
+    const done = new Promise<SendResult>((resolve) => this.#wait(ticket, (end, sent) => resolve({ status: end, sent })))
+    return { done, cancel: () => this.kernels.cancelSend(ticket) }
   }
 
   /** Finishes what `start` began, on this thread. */
@@ -97,6 +119,11 @@ export class TaskRunner {
   #withText(request: FileRequest, ticket: Ticket, status: number): number {
     if (request.operation === FILE_LIST && status >= 0) request.text = this.kernels.takeText(ticket)
     return status
+  }
+
+  #wait(ticket: Ticket, resume: (status: number, a: number) => void): void {
+    this.#waiting.set(ticket, resume)
+    if (this.#waiting.size === 1) this.#onIdleChange(true)
   }
 
   #forget(ticket: Ticket): void {

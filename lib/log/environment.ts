@@ -1,10 +1,13 @@
 import { performance } from 'node:perf_hooks'
+import { CacheSweeper } from '../cache/cache-sweeper.js'
 import { LogError } from '../errors.js'
 import { frameBytes } from '../format/constants.js'
 import { createKernels } from '../kernels/backend.js'
 import * as k from '../kernels/kernels.js'
 import { TaskRunner } from '../kernels/task.js'
 import { DEFAULT_ENVIRONMENT, type EnvironmentOptions, resolveEnvironment } from '../options.js'
+import { ChunkPool } from '../sealing/chunk-pool.js'
+import { Slots } from '../sealing/slots.js'
 import type { Segment } from '../segment/segment.js'
 
 const STAGING_BYTES = 256 * 1024
@@ -31,10 +34,16 @@ export type Tick = (now: number) => boolean
 export class Environment {
   readonly kernels: k.Kernels
   readonly runner: TaskRunner
+  readonly cacheSweeper: CacheSweeper
   readonly queueLimit: number
   readonly highWaterMark: number
   /** Frame bytes accepted and not yet written, over all logs. */
   queuedBytes = 0
+  /** Counts calls of `submit`: records accepted under one number went to the committer in one turn. */
+  submits = 0
+  /** How many chunks are sealed at a time. */
+  readonly sealing: Slots
+  readonly chunkPool: ChunkPool
   readonly #staging: Uint8Array
   readonly #text: Buffer
   readonly #copyOut: Buffer
@@ -56,14 +65,13 @@ export class Environment {
   #useClock = 0
 
   constructor(backend: 'auto' | k.Backend, options: Required<EnvironmentOptions>) {
-    this.kernels = createKernels(
-      backend,
-      { syncThreads: options.syncThreads, writeThreads: options.writeThreads, readerThreads: options.readerThreads, stagingBytes: STAGING_BYTES },
-      this.#wake,
-    )
+    this.kernels = createKernels(backend, { ...options, stagingBytes: STAGING_BYTES }, this.#wake)
+    this.cacheSweeper = new CacheSweeper(this.kernels, (tick) => this.addTick(tick))
     this.queueLimit = options.queueBytes
     this.highWaterMark = Math.floor(options.queueBytes / 4)
     this.#maxOpenFiles = options.maxOpenFiles
+    this.sealing = new Slots(options.sealThreads)
+    this.chunkPool = new ChunkPool(Math.max(1, Math.floor(options.maxOpenFiles / 8)))
     const { staging, rows, events, copyOut } = this.kernels.shared
     this.#staging = staging
     this.#text = Buffer.from(staging.buffer, staging.byteOffset, staging.byteLength)
@@ -121,6 +129,8 @@ export class Environment {
   stageLarge(log: k.LogHandle, key: Uint8Array | undefined, value: Uint8Array, meta: number, timestamp: number): void {
     this.submit()
     this.kernels.submitLarge(log, meta, timestamp, key, value)
+    this.queuedBytes += frameBytes((key === undefined ? 0 : 2 + key.length) + value.length)
+    this.#scheduleSubmit()
   }
 
   /** Text in `Shared.copyOut`. */
@@ -132,6 +142,7 @@ export class Environment {
   submit(): void {
     const rows = this.#stagedRows
     this.#now = 0
+    this.submits++
     if (rows === 0) return
     this.#stagedRows = 0
     this.#stagedBytes = 0
@@ -153,10 +164,13 @@ export class Environment {
     this.#stagedRows++
     this.#stagedBytes += length
     this.queuedBytes += frameBytes(length)
-    if (!this.#submitScheduled) {
-      this.#submitScheduled = true
-      process.nextTick(this.#submitTick)
-    }
+    this.#scheduleSubmit()
+  }
+
+  #scheduleSubmit(): void {
+    if (this.#submitScheduled) return
+    this.#submitScheduled = true
+    process.nextTick(this.#submitTick)
   }
 
   readonly #submitTick = (): void => {
@@ -178,7 +192,7 @@ export class Environment {
     const events = this.#events
     for (let i = 0, at = 0; i < rows; i++, at += k.EVENT_WIDTH) {
       if (events[at] === k.EVENT_DONE) {
-        this.runner.done(events[at + 1], events[at + 2])
+        this.runner.done(events[at + 1], events[at + 2], events[at + 3])
         continue
       }
       const listener = this.#listeners.get(events[at + 1])

@@ -75,9 +75,11 @@ void Environment::Stop() {
   stopped_ = true;
   const int64_t begin = MonotonicMs();
   const bool commits_ended = kernel_->committer.Stop(kPatienceMs);
-  const int64_t left = kPatienceMs - (MonotonicMs() - begin);
-  const bool requests_ended = kernel_->requests.Stop(std::max(left, kMinPatienceMs));
-  abandoned_ = !requests_ended || !commits_ended;
+  const auto patience = [begin] { return std::max(kPatienceMs - (MonotonicMs() - begin), kMinPatienceMs); };
+  const bool seals_ended = kernel_->seals.Stop(patience());
+  const bool requests_ended = kernel_->requests.Stop(patience());
+  const bool sends_ended = kernel_->pump.Stop(patience());
+  abandoned_ = !requests_ended || !sends_ended || !seals_ended || !commits_ended;
   kernel_->events.Close();
   napi_release_threadsafe_function(wake_loop_, napi_tsfn_abort);
 }
@@ -139,7 +141,7 @@ void Environment::Release(BoundRequest* request) {
 
 void Environment::StartRequest(BoundRequest* request) {
   requests_[request->ticket] = request;
-  kernel_->requests.Start(request);
+  kernel_->PoolFor(request->request.operation).Start(request);
 }
 
 bool Environment::FinishRequest(double ticket, double* status) {
@@ -147,7 +149,7 @@ bool Environment::FinishRequest(double ticket, double* status) {
   if (found != requests_.end()) {
     BoundRequest* request = found->second;
     requests_.erase(found);
-    kernel_->requests.Finish(request);
+    kernel_->PoolFor(request->request.operation).Finish(request);
     *status = static_cast<double>(request->request.status);
     Release(request);
     return true;

@@ -8,6 +8,7 @@
 
 #include "../core/committer.h"
 #include "../core/event_queue.h"
+#include "../core/pump.h"
 #include "../core/request_pool.h"
 #include "../os/current_io.h"
 #include "../os/faulting_io.h"
@@ -21,6 +22,9 @@ struct Limits {
   int sync_threads;
   int write_threads;
   int reader_threads;
+  int seal_threads;
+  int send_threads;
+  uint64_t cache_bytes;
 };
 
 // Memory of lib/kernels/native.ts that stays at its place as long as the environment lives (`Shared`).
@@ -42,8 +46,12 @@ struct BoundRequest final : PooledRequest {
 struct Kernel {
   Kernel(const Limits& limits, void (*wake_loop)(void*), void* context)
       : events(wake_loop, context),
-        committer(io, events, limits.write_threads, limits.sync_threads),
-        requests(io, events, limits.reader_threads) {}
+        committer(io, events, limits.write_threads, limits.sync_threads, limits.cache_bytes),
+        requests(io, events, limits.reader_threads),
+        seals(io, events, limits.seal_threads, "sealog-seal", ThreadPriority::kLow),
+        pump(io, events, limits.send_threads) {}
+
+  RequestPool& PoolFor(FileOperation operation) { return IsLongWork(operation) ? seals : requests; }
 
   PosixIo posix;
   RecordingIo recording{posix};
@@ -52,6 +60,9 @@ struct Kernel {
   EventQueue events;
   Committer committer;
   RequestPool requests;
+  // For long work, behind everything else.
+  RequestPool seals;
+  Pump pump;
 };
 
 // One set of kernels of one thread of JavaScript. All functions are for that thread.
@@ -63,6 +74,7 @@ class Environment {
 
   const SharedViews& Shared() const { return shared_; }
   Committer& GetCommitter() { return kernel_->committer; }
+  Pump& GetPump() { return kernel_->pump; }
   Io& GetIo() { return kernel_->io.Get(); }
 
   // Whether the event loop stays alive for rows that are to come.

@@ -8,7 +8,9 @@ class Environment;
 
 // Put the functions of `Kernels` (lib/kernels/kernels.ts) on an object.
 bool DefineCommitFunctions(napi_env env, napi_value kernels, Environment* environment);
+bool DefineCacheFunctions(napi_env env, napi_value kernels, Environment* environment);
 bool DefineFileFunctions(napi_env env, napi_value kernels, Environment* environment);
+bool DefineSocketFunctions(napi_env env, napi_value kernels, Environment* environment);
 // Those of `Testing`.
 bool DefineTestingFunctions(napi_env env, napi_value testing, Environment* environment);
 

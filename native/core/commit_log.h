@@ -6,6 +6,7 @@
 #include "../os/threading.h"
 #include "frame_queue.h"
 #include "segment_state.h"
+#include "tail_cache.h"
 #include "worker_pool.h"
 
 namespace sealog {
@@ -46,11 +47,12 @@ class CommitJob final : public Job {
 
 // What the committer keeps of a log.
 struct CommitLog {
-  CommitLog(Committer* committer, BlockPool& blocks, double handle, CommitMode mode, uint64_t hold_bytes,
-            CommitJob::Step write_step, CommitJob::Step sync_step)
+  CommitLog(Committer* committer, BlockPool& blocks, TailCaches& caches, double handle, CommitMode mode,
+            uint64_t hold_bytes, CommitJob::Step write_step, CommitJob::Step sync_step)
       : handle(handle),
         mode(mode),
         hold_bytes(hold_bytes),
+        cache(caches),
         queue(blocks),
         write_job(committer, this, write_step),
         sync_job(committer, this, sync_step) {}
@@ -61,6 +63,9 @@ struct CommitLog {
   const CommitMode mode;
   // Nothing is written before so many bytes are ready or somebody asks for it.
   const uint64_t hold_bytes;
+
+  // Fed by the holder of the write turn.
+  TailCache cache;
 
   // Loop thread only.
   uint64_t next_offset = 0;

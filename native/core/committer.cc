@@ -35,8 +35,12 @@ bool IsRecord(uint64_t type_and_flags) {
 
 }  // namespace
 
-Committer::Committer(const CurrentIo& io, EventQueue& events, int write_threads, int sync_threads)
-    : io_(io), events_(events), write_pool_("sealog-write", write_threads), sync_pool_("sealog-sync", sync_threads) {}
+Committer::Committer(const CurrentIo& io, EventQueue& events, int write_threads, int sync_threads, uint64_t cache_bytes)
+    : io_(io),
+      events_(events),
+      caches_(cache_bytes),
+      write_pool_("sealog-write", write_threads),
+      sync_pool_("sealog-sync", sync_threads) {}
 
 Committer::~Committer() {
   for (const Slot& slot : slots_) delete slot.log;
@@ -56,7 +60,7 @@ CommitLog* Committer::CreateLog(CommitMode mode, uint64_t hold_bytes) {
   Slot& slot = slots_[index];
   slot.generation++;
   const auto handle = static_cast<double>(uint64_t{slot.generation} << kSlotBits | index);
-  slot.log = new CommitLog(this, blocks_, handle, mode, hold_bytes, &Committer::RunWrite, &Committer::RunSync);
+  slot.log = new CommitLog(this, blocks_, caches_, handle, mode, hold_bytes, &Committer::RunWrite, &Committer::RunSync);
   return slot.log;
 }
 
@@ -68,6 +72,7 @@ CommitLog* Committer::Find(double handle) const {
 }
 
 bool Committer::DestroyLog(CommitLog* log) {
+  log->cache.SetLimits({}, MonotonicMs());
   {
     MutexLock lock(mutex_);
     if (log->queue.Bytes() > 0 && !log->failed) return false;

@@ -34,7 +34,8 @@ struct LargeRecord {
 // CommitSync. What happened is told by rows of the event queue only.
 class Committer {
  public:
-  Committer(const CurrentIo& io, EventQueue& events, int write_threads, int sync_threads);
+  // `cache_bytes`: what the tail caches of all logs may hold together.
+  Committer(const CurrentIo& io, EventQueue& events, int write_threads, int sync_threads, uint64_t cache_bytes);
   // Only after Stop has returned true.
   ~Committer();
   Committer(const Committer&) = delete;
@@ -51,6 +52,7 @@ class Committer {
   void Detach(CommitLog* log, double ticket);
   void DetachSync(CommitLog* log);
   SegmentState State(CommitLog* log);
+  TailCaches& Caches() { return caches_; }
   // False: the attached segment goes on at another offset.
   bool Resume(CommitLog* log, uint64_t next_offset);
 
@@ -133,6 +135,7 @@ class Committer {
   const CurrentIo& io_;
   EventQueue& events_;
   BlockPool blocks_;
+  TailCaches caches_;
   WorkerPool write_pool_;
   WorkerPool sync_pool_;
 

@@ -1,5 +1,6 @@
 // What a thread does while it has a turn of a log: writing a group, syncing, marking.
 #include <algorithm>
+#include <utility>
 
 #include "committer.h"
 #include "group.h"
@@ -72,6 +73,8 @@ uint8_t Committer::WriteGroup(CommitLog* log) {
 
   Io& io = io_.Get();
   Group group;
+  CachedGroup cached;
+  CachedBlockChain evicted;
   const uint64_t bytes = MeasureGroup(frames, available, state);
   int status = 0;
   double operation = kFailedWrite;
@@ -91,6 +94,7 @@ uint8_t Committer::WriteGroup(CommitLog* log) {
     // What a durable log writes unsynced, when it stops, is not committed.
     if (status == 0 && (sync || log->mode != CommitMode::kFsync)) {
       Publish(log, state, state.next_offset, sync ? state.next_offset : 0);
+      cached = log->cache.Copy(frames, state.next_offset - group.records, group.records);
     }
   }
 
@@ -113,6 +117,7 @@ uint8_t Committer::WriteGroup(CommitLog* log) {
     log->state = state;
     log->can_reserve = can_reserve;
     used = log->queue.Remove(bytes);
+    if (sync || log->mode != CommitMode::kFsync) evicted = log->cache.Add(std::move(cached), MonotonicMs());
     log->released_bytes += bytes;
     log->groups++;
     if (sync) log->syncs++;

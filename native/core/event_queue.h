@@ -28,7 +28,7 @@ class EventQueue {
   EventQueue(void (*wake_loop)(void* context), void* context) : wake_loop_(wake_loop), context_(context) {}
 
   void Push(const EventRow& row);
-  void PushDone(double ticket, double status) { Push({{kEventDone, ticket, status}}); }
+  void PushDone(double ticket, double status, double a = 0) { Push({{kEventDone, ticket, status, a}}); }
   // Wakes the loop thread once per burst: when there are rows and it has not been woken for them yet. A call of its
   // own, so that those who push under a lock do not wake under it.
   void Notify();

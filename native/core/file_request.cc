@@ -2,8 +2,10 @@
 
 #include <errno.h>
 
+#include "checksum.h"
 #include "find_group.h"
 #include "read_many.h"
+#include "render.h"
 #include "scan.h"
 #include "seam.h"
 #include "segment_state.h"
@@ -15,6 +17,7 @@ namespace sealog {
 namespace {
 
 constexpr size_t kStatNumbers = 4;
+constexpr size_t kChecksumNumbers = 2;
 
 int64_t CopyStat(int status, const FileStat& found, double* numbers) {
   if (status < 0) return status;
@@ -91,6 +94,10 @@ int64_t Execute(Io& io, FileRequest* request) {
       return FindGroup(io, fd, a, b, request->numbers);
     case FileOperation::kReadMany:
       return ReadMany(io, request->numbers, a, request->bytes, request->bytes_length);
+    case FileOperation::kRender:
+      return RenderChunk(io, fd, a, b, request->numbers, request->canceled);
+    case FileOperation::kChecksum:
+      return ChecksumFile(io, fd, a, b, request->numbers, request->canceled);
   }
   return -EINVAL;
 }
@@ -143,6 +150,10 @@ const char* CheckFileRequest(const FileRequest& request) {
       return mistake != nullptr ? mistake : NeedBytes(request, kMinWorkBytes);
     case FileOperation::kFindGroup:
       return NeedNumbers(request, kFindLength);
+    case FileOperation::kRender:
+      return NeedNumbers(request, kRenderLength);
+    case FileOperation::kChecksum:
+      return NeedNumbers(request, kChecksumNumbers);
     case FileOperation::kReadMany:
       mistake = NeedBytes(request, 1);
       if (mistake != nullptr || ToU64(request.a) == 0) return mistake;

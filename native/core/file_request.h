@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -33,7 +34,14 @@ enum class FileOperation : uint8_t {
   kFindGroup = 21,
   kReadMany = 22,
   kStatPath = 23,
+  kRender = 24,
+  kChecksum = 25,
 };
+
+// Work that takes as long as a chunk is large: nothing that somebody waits for should queue behind it.
+inline bool IsLongWork(FileOperation operation) {
+  return operation == FileOperation::kRender || operation == FileOperation::kChecksum;
+}
 
 // One request; the memory it points to belongs to the caller and outlives its execution. `table` is the third array of
 // a request: u32 rows of a scan, or index entries of a walk (doubles).
@@ -52,6 +60,8 @@ struct FileRequest {
   size_t entries_length = 0;
   std::string path;
   std::string path2;
+  // When it turns true, long work ends early with -ECANCELED; null: never.
+  const std::atomic<bool>* canceled = nullptr;
 
   // Results: a value >= 0 or -errno, and the names of kList.
   int64_t status = 0;

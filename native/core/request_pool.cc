@@ -15,6 +15,7 @@ void RequestPool::Execute(PooledRequest* request) {
     MutexLock lock(mutex_);
     if (stopped_) return;
     request->running_ = true;
+    request->request.canceled = &canceled_;
     if (borrows) borrowing_++;
   }
   ExecuteFileRequest(io_.Get(), &request->request);
@@ -48,6 +49,7 @@ void RequestPool::Finish(PooledRequest* request) {
 
 bool RequestPool::Stop(int64_t patience_ms) {
   workers_.Shut();
+  canceled_.store(true, std::memory_order_relaxed);
   {
     MutexLock lock(mutex_);
     stopped_ = true;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "../os/current_io.h"
@@ -36,8 +37,9 @@ class PooledRequest : public Job {
 // Threads for file requests. Each request that was started ends with one DONE row, unless Finish takes its result.
 class RequestPool {
  public:
-  RequestPool(const CurrentIo& io, EventQueue& events, int threads)
-      : io_(io), events_(events), workers_("sealog-file", threads) {}
+  RequestPool(const CurrentIo& io, EventQueue& events, int threads, const char* thread_name = "sealog-file",
+              ThreadPriority priority = ThreadPriority::kNormal)
+      : io_(io), events_(events), workers_(thread_name, threads, priority) {}
   RequestPool(const RequestPool&) = delete;
   RequestPool& operator=(const RequestPool&) = delete;
 
@@ -45,9 +47,9 @@ class RequestPool {
   // Waits until the request is done, or does it here when no thread has begun with it.
   void Finish(PooledRequest* request);
 
-  // Forgets what waits and ends the threads. Waits as long as it takes for requests that work on memory of the caller,
-  // which may be gone afterwards, and then `patience_ms` for the others; false: threads are left behind, and the pool
-  // and requests under way must stay for ever.
+  // Forgets what waits, cancels long work and ends the threads. Waits as long as it takes for requests that work on
+  // memory of the caller, which may be gone afterwards, and then `patience_ms` for the others; false: threads are left
+  // behind, and the pool and requests under way must stay for ever.
   bool Stop(int64_t patience_ms);
 
  private:
@@ -61,6 +63,8 @@ class RequestPool {
   Condition done_;
   int borrowing_ = 0;
   bool stopped_ = false;
+  // The same for long work under way, which looks at it without the mutex.
+  std::atomic<bool> canceled_{false};
 };
 
 }  // namespace sealog

@@ -1,4 +1,4 @@
-// The numbers of lib/kernels/kernels.ts that the core reads and writes; the comments that explain them are there.
+// The numbers of lib/kernels/numbers.ts that the core reads and writes; the comments that explain them are there.
 #pragma once
 
 #include <cstddef>
@@ -50,6 +50,7 @@ inline constexpr int kStopNewer = 5;
 inline constexpr int kStopFooter = 6;
 inline constexpr int kStopZero = 7;
 inline constexpr int kStopLarge = 8;
+inline constexpr int kStopFull = 9;
 
 inline constexpr size_t kScanColumns = 4;
 inline constexpr size_t kScanSeed = 0;
@@ -113,6 +114,7 @@ inline constexpr int kReadChecksum = 2;
 inline constexpr int kReadLarge = 3;
 inline constexpr int kReadNewer = 4;
 inline constexpr int kReadNoRoom = 5;
+inline constexpr int kReadPlaced = 6;
 
 inline constexpr size_t kOutFramePosition = 0;
 inline constexpr size_t kOutFrameBytes = 1;
@@ -124,5 +126,43 @@ inline constexpr size_t kOutType = 6;
 inline constexpr size_t kOutTimestamp = 7;
 inline constexpr size_t kOutBatchFirst = 8;
 inline constexpr size_t kOutLength = 16;
+
+inline constexpr int kFormJson = 1;
+inline constexpr int kFormNdjson = 2;
+inline constexpr int kFormRaw = 3;
+
+inline constexpr size_t kRenderSeed = 0;
+inline constexpr size_t kRenderMaxRecord = 1;
+inline constexpr size_t kRenderSparse = 2;
+inline constexpr size_t kRenderFrom = 3;
+inline constexpr size_t kRenderOffset = 4;
+inline constexpr size_t kRenderBatchFirst = 5;
+inline constexpr size_t kRenderForm = 6;
+inline constexpr size_t kRenderChunkBytes = 7;
+inline constexpr size_t kRenderContentFd = 8;
+inline constexpr size_t kRenderPositionsFd = 9;
+inline constexpr size_t kRenderCount = 10;
+inline constexpr size_t kRenderLast = 11;
+inline constexpr size_t kRenderBytes = 12;
+inline constexpr size_t kRenderCrc = 13;
+inline constexpr size_t kRenderPositionsCrc = 14;
+inline constexpr size_t kRenderPayload = 15;
+inline constexpr size_t kRenderStop = 16;
+inline constexpr size_t kRenderNextPosition = 17;
+inline constexpr size_t kRenderNextOffset = 18;
+inline constexpr size_t kRenderLength = 20;
+inline constexpr uint64_t kRenderPositionsStart = 128;
+
+inline constexpr size_t kCacheOldest = 0;
+inline constexpr size_t kCacheEnd = 1;
+inline constexpr size_t kCacheRecords = 2;
+inline constexpr size_t kCacheBytes = 3;
+inline constexpr size_t kCacheEvictedRecords = 4;
+inline constexpr size_t kCacheEvictedAge = 5;
+inline constexpr size_t kCacheEvictedBytes = 6;
+inline constexpr size_t kCacheEvictedBudget = 7;
+inline constexpr size_t kCacheLength = 8;
+
+inline constexpr int kSentAtOnce = 1;
 
 }  // namespace sealog

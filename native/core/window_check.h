@@ -20,8 +20,16 @@ struct CheckedFrame {
 // Smallest window: any frame but a record fits, and so do the parts of a record that are looked at.
 inline constexpr size_t kMinWindowBytes = 128;
 
-// Rules 4 and 5 for a frame that is larger than the window.
-inline int CheckInPieces(FileWindow& window, uint64_t position, const FrameHeader& header, uint32_t seed) {
+// For CheckFrameAt: nobody wants to see the pieces.
+struct IgnorePieces {
+  int operator()(uint64_t, const uint8_t*, size_t) const { return 0; }
+};
+
+// Rules 4 and 5 for a frame that is larger than the window. `visit(position, bytes, length)` sees what is under the
+// CRC, from the body length to the end of the body, piece by piece and before the verdict; a negative result ends it
+// all.
+template <typename Visit>
+int CheckInPieces(FileWindow& window, uint64_t position, const FrameHeader& header, uint32_t seed, Visit&& visit) {
   const uint64_t body_end = position + kFrameHeaderBytes + header.body_length;
   uint32_t crc = seed;
   for (uint64_t at = position + kFrameBodyLengthAt; at < body_end;) {
@@ -30,6 +38,8 @@ inline int CheckInPieces(FileWindow& window, uint64_t position, const FrameHeade
     if (visible == 0) return kStopFraming;
     const uint64_t piece = std::min<uint64_t>(static_cast<uint64_t>(visible), body_end - at);
     crc = Crc32cExtend(crc, window.At(at), static_cast<size_t>(piece));
+    const int status = visit(at, window.At(at), static_cast<size_t>(piece));
+    if (status < 0) return status;
     at += piece;
   }
   if (crc != header.crc) return kStopChecksum;
@@ -41,9 +51,12 @@ inline int CheckInPieces(FileWindow& window, uint64_t position, const FrameHeade
 }
 
 // Rules 1 to 7 for the frame at `position`, through a window of any size from kMinWindowBytes on; the CRC of a frame
-// that is larger than the window is computed piece by piece. kStopEnd at the end of the window's file. Returns
-// kFrameGood, kStop... or -errno.
-inline int CheckFrameAt(FileWindow& window, uint64_t position, const FrameRules& rules, CheckedFrame* out) {
+// that is larger than the window is computed piece by piece, and `visit` (see CheckInPieces) sees each of them with the
+// header and body in `out` set but not verified. kStopEnd at the end of the window's file. Returns kFrameGood, kStop...
+// or -errno.
+template <typename Visit = IgnorePieces>
+int CheckFrameAt(FileWindow& window, uint64_t position, const FrameRules& rules, CheckedFrame* out,
+                 Visit&& visit = {}) {
   if (position >= window.end()) return kStopEnd;
   int64_t visible = window.Load(position, kFrameHeaderBytes);
   if (visible < 0) return static_cast<int>(visible);
@@ -70,10 +83,12 @@ inline int CheckFrameAt(FileWindow& window, uint64_t position, const FrameRules&
   if (static_cast<size_t>(visible) < kMinWindowBytes) return kStopFraming;
   uint8_t body_start[8];
   memcpy(body_start, window.At(position) + kFrameBodyAt, sizeof body_start);
-  const int verdict = CheckInPieces(window, position, header, rules.seed);
+  const bool parsed = header.IsRecord() && ParseRecordBody(header, body_start, &out->body);
+  if (!parsed) out->body = {};
+  const int verdict = CheckInPieces(window, position, header, rules.seed, visit);
   if (verdict != kFrameGood) return verdict;
   if (IsNewer(header, rules.sparse)) return kStopNewer;
-  return ParseRecordBody(header, body_start, &out->body) ? kFrameGood : kStopFraming;
+  return parsed ? kFrameGood : kStopFraming;
 }
 
 }  // namespace sealog

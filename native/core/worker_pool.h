@@ -29,7 +29,8 @@ class Job {
 // that wait, up to a maximum, and stay.
 class WorkerPool {
  public:
-  WorkerPool(const char* thread_name, int max_threads) : thread_name_(thread_name), max_threads_(max_threads) {}
+  WorkerPool(const char* thread_name, int max_threads, ThreadPriority priority = ThreadPriority::kNormal)
+      : thread_name_(thread_name), max_threads_(max_threads), priority_(priority) {}
   // Only after Join has returned true (or when nothing was ever submitted).
   ~WorkerPool() = default;
   WorkerPool(const WorkerPool&) = delete;
@@ -62,6 +63,7 @@ class WorkerPool {
 
   const char* const thread_name_;
   const int max_threads_;
+  const ThreadPriority priority_;
   Mutex mutex_;
   Condition changed_;
   Job* first_ = nullptr;

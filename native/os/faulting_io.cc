@@ -142,4 +142,11 @@ int FaultingIo::SyncDirectory(const char* path) {
   return fault != 0 ? fault : inner_.SyncDirectory(path);
 }
 
+int64_t FaultingIo::SendFile(int socket, int file, uint64_t position, size_t length) {
+  size_t short_bytes = 0;
+  const int fault = Strike(IoKind::kSendFile, &short_bytes);
+  if (fault != 0) return fault;
+  return inner_.SendFile(socket, file, position, short_bytes > 0 ? std::min(length, short_bytes) : length);
+}
+
 }  // namespace sealog

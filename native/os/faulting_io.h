@@ -14,7 +14,7 @@ class FaultingIo final : public Io {
   explicit FaultingIo(Io& inner) : inner_(inner) {}
 
   // The `nth` call of the kind from now on (1-based), or all from that one on, return -error; with short_bytes > 0 a
-  // read or write of that turn transfers at most so many bytes instead.
+  // read, write or sendfile of that turn transfers at most so many bytes instead.
   void Fault(IoKind kind, uint64_t nth, int error, bool forever, size_t short_bytes);
   void ClearFaults();
   uint64_t Count(IoKind kind);
@@ -40,6 +40,12 @@ class FaultingIo final : public Io {
   int Evict(int fd) override { return inner_.Evict(fd); }
   int Lock(int fd) override { return inner_.Lock(fd); }
   int ProbeAbstractSocket(const char* name) override { return inner_.ProbeAbstractSocket(name); }
+  int64_t SendFile(int socket, int file, uint64_t position, size_t length) override;
+  int IsResident(int fd, uint64_t position) override { return inner_.IsResident(fd, position); }
+  void ReadAhead(int fd, uint64_t position, uint64_t length) override { inner_.ReadAhead(fd, position, length); }
+  int DuplicateSocket(int fd) override { return inner_.DuplicateSocket(fd); }
+  void ShutDownSocket(int fd) override { inner_.ShutDownSocket(fd); }
+  void CloseSocket(int fd) override { inner_.CloseSocket(fd); }
 
  private:
   struct PlannedFault {

@@ -53,6 +53,19 @@ class Io {
   virtual int Lock(int fd) = 0;
   // 0 when no process is bound to this abstract socket, else -EADDRINUSE; -ENOSYS off Linux.
   virtual int ProbeAbstractSocket(const char* name) = 0;
+
+  // sendfile(2), one call: at most `length` bytes of `file` from `position` on. The bytes sent, 0 at the end of the
+  // file, -EAGAIN when the socket has no room, -EPIPE (and no signal) when it is closed; -ENOSYS where there is none.
+  virtual int64_t SendFile(int socket, int file, uint64_t position, size_t length) = 0;
+  // 1: the byte at `position` can be had without waiting for a disk (or lies behind the end), 0: it cannot;
+  // -EOPNOTSUPP: the file system does not tell.
+  virtual int IsResident(int fd, uint64_t position) = 0;
+  // Makes the system fetch these bytes soon, best effort.
+  virtual void ReadAhead(int fd, uint64_t position, uint64_t length) = 0;
+  // Sockets are no files: these are not among the calls that count as `open` and `close`.
+  virtual int DuplicateSocket(int fd) = 0;
+  virtual void ShutDownSocket(int fd) = 0;
+  virtual void CloseSocket(int fd) = 0;
 };
 
 // Loops around Io::Pread; returns the bytes read (short only at end of file) or -errno.

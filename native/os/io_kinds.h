@@ -21,12 +21,13 @@ enum class IoKind : unsigned char {
   kSyncDirectory,
   kStat,
   kClose,
+  kSendFile,
 };
 
 inline constexpr const char* kIoKindNames[] = {"open",     "read",          "write",  "datasync", "sync",
                                                "truncate", "allocate",      "rename", "unlink",   "mkdir",
-                                               "list",     "syncDirectory", "stat",   "close"};
+                                               "list",     "syncDirectory", "stat",   "close",    "sendfile"};
 inline constexpr size_t kIoKinds = sizeof kIoKindNames / sizeof kIoKindNames[0];
-static_assert(kIoKinds == static_cast<size_t>(IoKind::kClose) + 1);
+static_assert(kIoKinds == static_cast<size_t>(IoKind::kSendFile) + 1);
 
 }  // namespace sealog

@@ -33,6 +33,12 @@ class PosixIo : public Io {
   int Evict(int fd) override;
   int Lock(int fd) override;
   int ProbeAbstractSocket(const char* name) override;
+  int64_t SendFile(int socket, int file, uint64_t position, size_t length) override;
+  int IsResident(int fd, uint64_t position) override;
+  void ReadAhead(int fd, uint64_t position, uint64_t length) override;
+  int DuplicateSocket(int fd) override;
+  void ShutDownSocket(int fd) override;
+  void CloseSocket(int fd) override { Close(fd); }
 
  private:
   Mutex mutex_;

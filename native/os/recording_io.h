@@ -41,6 +41,14 @@ class RecordingIo final : public Io {
   int Evict(int fd) override { return inner_.Evict(fd); }
   int Lock(int fd) override { return inner_.Lock(fd); }
   int ProbeAbstractSocket(const char* name) override { return inner_.ProbeAbstractSocket(name); }
+  int64_t SendFile(int socket, int file, uint64_t position, size_t length) override {
+    return inner_.SendFile(socket, file, position, length);
+  }
+  int IsResident(int fd, uint64_t position) override { return inner_.IsResident(fd, position); }
+  void ReadAhead(int fd, uint64_t position, uint64_t length) override { inner_.ReadAhead(fd, position, length); }
+  int DuplicateSocket(int fd) override { return inner_.DuplicateSocket(fd); }
+  void ShutDownSocket(int fd) override { inner_.ShutDownSocket(fd); }
+  void CloseSocket(int fd) override { inner_.CloseSocket(fd); }
 
  private:
   struct Entry {

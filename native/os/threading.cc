@@ -4,6 +4,12 @@
 #include <signal.h>
 #include <time.h>
 
+#if defined(__APPLE__)
+#include <pthread/qos.h>
+#elif defined(__linux__)
+#include <sys/resource.h>
+#endif
+
 namespace sealog {
 
 namespace {
@@ -11,6 +17,10 @@ namespace {
 // Enough for every kernel function and for sanitizers; the default would reserve 8 MiB of addresses per thread, or 128
 // KiB on musl.
 constexpr size_t kStackBytes = 1024 * 1024;
+
+#if defined(__linux__)
+constexpr int kLowPriorityNice = 10;
+#endif
 
 }  // namespace
 
@@ -64,6 +74,16 @@ void NameThisThread(const char* name) {
   pthread_setname_np(name);
 #else
   pthread_setname_np(pthread_self(), name);
+#endif
+}
+
+// A failure is ignored: the work gets done all the same, only less politely.
+void LowerPriorityOfThisThread() {
+#if defined(__APPLE__)
+  pthread_set_qos_class_self_np(QOS_CLASS_UTILITY, 0);
+#elif defined(__linux__)
+  // On Linux this concerns the calling thread alone; elsewhere it would be the whole process.
+  setpriority(PRIO_PROCESS, 0, kLowPriorityNice);
 #endif
 }
 

@@ -72,4 +72,8 @@ int StartThread(pthread_t* thread, void* (*run)(void*), void* argument);
 // For debuggers and `top`: at most 15 bytes.
 void NameThisThread(const char* name);
 
+enum class ThreadPriority : uint8_t { kNormal, kLow };
+// For good, where the system has priorities of threads: others that want the processor go first.
+void LowerPriorityOfThisThread();
+
 }  // namespace sealog

@@ -138,7 +138,7 @@ inline Walked WalkSegment(const SegmentState& start, uint64_t end) {
 // One environment: threads push rows, the test collects them.
 class Harness {
  public:
-  Harness() : committer(current, events, 2, 3) {}
+  Harness() : committer(current, events, 2, 3, 1 << 20) {}
   ~Harness() { CHECK(committer.Stop(5000)); }
   Harness(const Harness&) = delete;
   Harness& operator=(const Harness&) = delete;

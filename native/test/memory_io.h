@@ -1,16 +1,19 @@
-// Io over one file in memory; whatever the core should not call when it only reads fails.
+// Io over one file to read and any number of files to write, in memory; whatever else the core might call fails.
 #pragma once
+
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <vector>
 
 #include "../os/io.h"
 
 namespace sealog::test {
 
-class MemoryIo final : public Io {
+class MemoryIo : public Io {
  public:
   explicit MemoryIo(std::vector<uint8_t> content = {}) : bytes(std::move(content)) {}
 
@@ -20,6 +23,8 @@ class MemoryIo final : public Io {
   // When not 0, the read with this number (from 1) fails with EIO.
   long failing_read = 0;
   long reads = 0;
+  // What was written, by descriptor; a write to any other fails.
+  std::map<int, std::vector<uint8_t>> written;
 
   ssize_t Pread(int, void* into, size_t length, uint64_t position) override {
     if (++reads == failing_read) return -EIO;
@@ -27,6 +32,18 @@ class MemoryIo final : public Io {
     const size_t count = std::min({length, longest_read, bytes.size() - static_cast<size_t>(position)});
     memcpy(into, bytes.data() + position, count);
     return static_cast<ssize_t>(count);
+  }
+
+  ssize_t Pwritev(int fd, const struct iovec* parts, int count, uint64_t position) override {
+    const auto file = written.find(fd);
+    if (file == written.end()) return -EBADF;
+    size_t at = static_cast<size_t>(position);
+    for (int i = 0; i < count; i++) {
+      file->second.resize(std::max(file->second.size(), at + parts[i].iov_len));
+      memcpy(file->second.data() + at, parts[i].iov_base, parts[i].iov_len);
+      at += parts[i].iov_len;
+    }
+    return static_cast<ssize_t>(at - position);
   }
 
   // Blocks of 512 zero bytes are holes.
@@ -38,9 +55,14 @@ class MemoryIo final : public Io {
     return static_cast<int64_t>(bytes.size());
   }
 
+  int64_t SendFile(int, int, uint64_t, size_t) override { return -ENOSYS; }
+  int IsResident(int, uint64_t) override { return -EOPNOTSUPP; }
+  void ReadAhead(int, uint64_t, uint64_t) override {}
+  int DuplicateSocket(int) override { return -ENOSYS; }
+  void ShutDownSocket(int) override {}
+  void CloseSocket(int) override {}
   int Open(const char*, int, int) override { return -ENOSYS; }
   int Close(int) override { return -ENOSYS; }
-  ssize_t Pwritev(int, const struct iovec*, int, uint64_t) override { return -ENOSYS; }
   int Fdatasync(int) override { return -ENOSYS; }
   int Fsync(int) override { return -ENOSYS; }
   int Ftruncate(int, uint64_t) override { return -ENOSYS; }

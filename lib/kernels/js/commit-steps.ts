@@ -2,6 +2,7 @@ import type { BlockPool } from './blocks.js'
 import type { EventQueue } from './events.js'
 import type { Group } from './group.js'
 import { type Io, type IoCall, slice, writeCall } from './io.js'
+import type { TailCaches } from './tail-cache.js'
 
 const WRITE_BYTES_LIMIT = 2 ** 20
 
@@ -10,6 +11,7 @@ export interface CommitterHost {
   readonly io: Io
   readonly events: EventQueue
   readonly pool: BlockPool
+  readonly caches: TailCaches
 }
 
 /** How much of a log is written. */

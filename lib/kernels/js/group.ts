@@ -12,6 +12,7 @@ const BATCH_CONTINUES_META = f.FLAG_BATCH_CONTINUES << 24
 /** Frames that are written together, the commit frame last. The bytes stay as they are until `release`. */
 export class Group {
   readonly position: number
+  readonly firstOffset: number
   readonly parts: Uint8Array[] = []
   readonly #blocks: Block[] = []
   /** Queue bytes that it took. */
@@ -20,8 +21,9 @@ export class Group {
   /** Bytes in the file. */
   bytes = 0
 
-  constructor(position: number) {
+  constructor(position: number, firstOffset: number) {
     this.position = position
+    this.firstOffset = firstOffset
   }
 
   add(block: Block, from: number, to: number): void {
@@ -61,7 +63,7 @@ export function firstBatchBytes(queue: RecordQueue): number {
 export function cutGroup(queue: RecordQueue, state: Float64Array, index: number[]): Group | undefined {
   const room = state[s.STATE_SEGMENT_BYTES] - state[s.STATE_POSITION] - f.COMMIT_FRAME_BYTES - f.FOOTER_FRAME_BYTES
   const limit = Math.min(GROUP_BYTES_LIMIT, room)
-  const group = new Group(state[s.STATE_POSITION])
+  const group = new Group(state[s.STATE_POSITION], state[s.STATE_NEXT_OFFSET])
   const chainBefore = state[s.STATE_CHAIN]
   let chain = extendCrcWord(0, chainBefore)
   let at = firstWithFrames(queue)
@@ -118,7 +120,7 @@ export function cutGroup(queue: RecordQueue, state: Float64Array, index: number[
 
 /** An empty commit frame that says: everything before it is synced. */
 export function cutMark(state: Float64Array): Group {
-  const group = new Group(state[s.STATE_POSITION])
+  const group = new Group(state[s.STATE_POSITION], state[s.STATE_NEXT_OFFSET])
   group.addCommit(commitFrame(group, state, state[s.STATE_CHAIN]))
   state[s.STATE_POSITION] += group.bytes
   state[s.STATE_MARKED] = 1

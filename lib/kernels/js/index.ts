@@ -1,4 +1,5 @@
 import * as s from '../kernels.js'
+import { ENOSYS } from '../system-error.js'
 import { BlockPool } from './blocks.js'
 import type { CommitterHost } from './commit-steps.js'
 import { crc32c } from './crc32c.js'
@@ -9,6 +10,7 @@ import { LogCommitter } from './log-committer.js'
 import { LogTable } from './log-table.js'
 import { RecordReader } from './read-record.js'
 import { type FileRequest, isRepeatable, taskOf } from './requests.js'
+import { TailCaches } from './tail-cache.js'
 import { AsyncTask, runSync } from './task.js'
 import { TestingIo } from './testing-io.js'
 
@@ -27,12 +29,13 @@ export function createJsKernels(limits: s.KernelLimits, wake: s.Wake, io: Io = n
 
 class JsKernels implements s.Kernels, CommitterHost {
   readonly backend = 'js'
-  readonly can: s.Capabilities = { preallocate: false, fileLock: false, ownThreads: false }
+  readonly can: s.Capabilities = { preallocate: false, fileLock: false, ownThreads: false, sendfile: false }
   readonly shared: s.Shared
   readonly testing: s.Testing
   readonly io: Io
   readonly events: EventQueue
   readonly pool = new BlockPool()
+  readonly caches: TailCaches
   readonly #reader: RecordReader
   readonly #logs = new LogTable()
   readonly #pending = new Map<s.Ticket, Pending>()
@@ -49,6 +52,7 @@ class JsKernels implements s.Kernels, CommitterHost {
       out: new Float64Array(s.OUT_LENGTH),
       copyOut: new Uint8Array(s.COPY_OUT_BYTES),
     }
+    this.caches = new TailCaches(limits.cacheBytes)
     const testing = new TestingIo(io)
     this.testing = testing
     this.io = new Descriptors(testing)
@@ -167,6 +171,32 @@ class JsKernels implements s.Kernels, CommitterHost {
     return crc32c(bytes, seed)
   }
 
+  // ── tail cache ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  cacheLimits(handle: s.LogHandle, records: number, ageMs: number, bytes: number): void {
+    this.#logs.get(handle).cache.setLimits(records, ageMs, bytes)
+  }
+
+  cacheRecord(handle: s.LogHandle, offset: number, into: ArrayBuffer, at: number): number {
+    return this.#logs.get(handle).cache.read(offset, into, at, this.shared)
+  }
+
+  cacheBlock(handle: s.LogHandle, offset: number, limit: number, maxBytes: number, bytes: Uint8Array, numbers: Float64Array, table: Uint32Array): number {
+    return this.#logs.get(handle).cache.readBlock(offset, limit, maxBytes, bytes, numbers, table)
+  }
+
+  cacheDropBelow(handle: s.LogHandle, offset: number): number {
+    return this.#logs.get(handle).cache.dropBelow(offset)
+  }
+
+  cacheState(handle: s.LogHandle, numbers: Float64Array): void {
+    this.#logs.get(handle).cache.copyState(numbers)
+  }
+
+  cacheSweep(): number {
+    return this.caches.sweep()
+  }
+
   // ── files ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   request(
@@ -242,6 +272,14 @@ class JsKernels implements s.Kernels, CommitterHost {
     this.#texts.delete(ticket)
     return text
   }
+
+  // ── sockets ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  sendFile(): number {
+    return -ENOSYS
+  }
+
+  cancelSend(): void {}
 
   #finish(ticket: s.Ticket, request: FileRequest, status: number): void {
     if (request.operation === s.FILE_LIST) this.#texts.set(ticket, request.text)

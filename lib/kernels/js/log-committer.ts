@@ -6,6 +6,7 @@ import { type CommitterHost, nextWrite, type SyncStep, type WriteStep, type Writ
 import { cutGroup, cutMark, firstBatchBytes, type Group } from './group.js'
 import { fileCall } from './io.js'
 import { RecordQueue } from './queue.js'
+import { TailCache } from './tail-cache.js'
 import { type Waiter, Waiters } from './waiters.js'
 
 const { EIO } = constants.errno
@@ -18,6 +19,7 @@ export class LogCommitter {
   readonly handle: s.LogHandle
   /** Set while `submit` has rows of this log that it has not acted on. */
   touched = false
+  readonly cache: TailCache
   readonly #host: CommitterHost
   readonly #mode: number
   readonly #holdBytes: number
@@ -51,6 +53,7 @@ export class LogCommitter {
   constructor(host: CommitterHost, handle: s.LogHandle, mode: number, holdBytes: number) {
     this.#host = host
     this.handle = handle
+    this.cache = new TailCache(host.caches)
     this.#mode = mode
     this.#holdBytes = holdBytes
     this.#queue = new RecordQueue(host.pool)
@@ -145,6 +148,7 @@ export class LogCommitter {
   destroy(): void {
     if (this.#queuedRecords() > 0 && !this.#failed) throw new Error('records of the log are still queued')
     this.#gone = true
+    this.cache.setLimits(0, 0, 0)
     this.#announcement.end()
     this.#waiters.end(s.STATUS_FAILED, () => true)
     this.#endDetach()
@@ -252,6 +256,7 @@ export class LogCommitter {
       return
     }
     this.#counted.set(state)
+    this.cache.add(group)
     group.release(this.#host.pool)
     this.#queue.trim()
   }
@@ -263,7 +268,10 @@ export class LogCommitter {
     this.#announcement.syncs++
     if (covers.offset > state[s.STATE_SYNCED_OFFSET]) state[s.STATE_SYNCED_OFFSET] = covers.offset
     if (this.#mode !== s.MODE_FSYNC || covers.writes < this.#written.writes) return
-    for (const group of this.#unsynced) group.release(this.#host.pool)
+    for (const group of this.#unsynced) {
+      this.cache.add(group)
+      group.release(this.#host.pool)
+    }
     this.#unsynced.length = 0
     this.#queue.trim()
     if (this.#write === undefined) this.#counted.set(state)

@@ -1,15 +1,18 @@
 import fs from 'node:fs'
 import { constants } from 'node:os'
 import * as s from '../kernels.js'
+import { checksumFile } from './checksum.js'
 import { findGroup } from './find-group.js'
-import { fileCall, type IoCall, pathCall, slice, statCall, writeCall } from './io.js'
+import { fileCall, type IoCall, pathCall, statCall } from './io.js'
 import { readMany } from './read-record.js'
+import { renderChunk } from './render.js'
 import { scanFrames } from './scan.js'
 import type { Task } from './task.js'
 import { walkGroups } from './walk.js'
 import { readFull } from './window.js'
+import { writeFull } from './write-full.js'
 
-const { EINVAL, EIO, ENOSYS, EOPNOTSUPP } = constants.errno
+const { EINVAL, ENOSYS, EOPNOTSUPP } = constants.errno
 const ZEROS_READ_BYTES = 128 * 1024
 
 export interface FileRequest {
@@ -89,6 +92,10 @@ export function taskOf(request: FileRequest): Task | number {
       return findGroup(fd, a, b, needed(request.numbers))
     case s.FILE_READ_MANY:
       return readMany(needed(request.numbers), a, needed(request.bytes))
+    case s.FILE_RENDER:
+      return renderChunk(fd, a, b, needed(request.numbers))
+    case s.FILE_CHECKSUM:
+      return checksumFile(fd, a, b, needed(request.numbers))
     default:
       return -EINVAL
   }
@@ -103,16 +110,6 @@ function* list(request: FileRequest, path: string): Task {
   const status = yield call
   request.text = call.text
   return status
-}
-
-function* writeFull(fd: number, bytes: Uint8Array, position: number): Task {
-  for (let written = 0; written < bytes.length; ) {
-    const result = yield writeCall(fd, slice([bytes], written, Infinity), position + written)
-    if (result < 0) return result
-    if (result === 0) return -EIO
-    written += result
-  }
-  return bytes.length
 }
 
 /** What lies behind the end of the file counts as zero. */

@@ -1,0 +1,66 @@
+import { channel } from 'node:diagnostics_channel'
+
+/**
+ * What sealog tells on `node:diagnostics_channel`. Durations are seconds, `log` is the log's directory. Publishers ask `hasSubscribers` before they
+ * make a message: publishing costs nothing while nobody listens.
+ */
+export interface ChannelMessages {
+  /** A read was answered from the tail cache. `depth`: records from the first one read to the committed end; `count`: records read. */
+  'sealog:cache:hit': { readonly log: string; readonly depth: number; readonly count: number }
+  /** A read below the committed end was not in the tail cache. */
+  'sealog:cache:miss': { readonly log: string }
+  /** Records left the tail cache. */
+  'sealog:cache:evict': { readonly log: string; readonly count: number; readonly reason: EvictionReason }
+  /** A transfer by sendfile ended well. `chunk`: its sequence number. */
+  'sealog:sendfile:serve': { readonly log: string; readonly duration: number; readonly bytes: number; readonly chunk: number }
+  /** An answer took another way than sendfile. `offset`: its first record. */
+  'sealog:sendfile:fallback': { readonly log: string; readonly reason: FallbackReason; readonly offset: number }
+  /** A transfer by sendfile was broken off: the peer went away, stalled, or the file could not be read. */
+  'sealog:sendfile:error': { readonly log: string; readonly code: string; readonly bytes: number; readonly chunk: number }
+  'sealog:seal:start': { readonly log: string; readonly chunk: number }
+  'sealog:seal:done': { readonly log: string; readonly chunk: number; readonly duration: number; readonly bytes: number; readonly records: number }
+  /** Sealing failed; it is tried again after `retryInMs`. */
+  'sealog:seal:error': { readonly log: string; readonly chunk: number; readonly error: Error; readonly retryInMs: number }
+  /** A read ended. `records` and `bytes` (of values) count what it gave; `source`: where it came from. */
+  'sealog:read': {
+    readonly log: string
+    readonly operation: 'get' | 'getSync' | 'block'
+    readonly duration: number
+    readonly records: number
+    readonly source: 'cache' | 'segment'
+  }
+  /** Groups of a log were committed. `duration`: since the oldest record among them was accepted; `records`, `groups` and `syncs` as counted since the last message. */
+  'sealog:commit': { readonly log: string; readonly duration: number; readonly records: number; readonly groups: number; readonly syncs: number }
+  /** An operation of a log failed. `code`: of the LogError. */
+  'sealog:error': { readonly log: string; readonly operation: ErrorOperation; readonly code: string }
+}
+
+export type EvictionReason = 'records' | 'age' | 'bytes' | 'budget' | 'truncated'
+/** Why an answer did not go by sendfile. */
+export type FallbackReason = 'tls' | 'http2' | 'wrapped' | 'too_small' | 'not_sealed' | 'platform'
+export type ErrorOperation = 'append' | 'read' | 'seal' | 'serve'
+
+type ChannelName = keyof ChannelMessages
+
+/** A typed channel. */
+export interface TelemetryChannel<Message> {
+  readonly hasSubscribers: boolean
+  publish(message: Message): void
+}
+
+function typed<Name extends ChannelName>(name: Name): TelemetryChannel<ChannelMessages[Name]> {
+  return channel(name)
+}
+
+export const cacheHit = typed('sealog:cache:hit')
+export const cacheMiss = typed('sealog:cache:miss')
+export const cacheEvict = typed('sealog:cache:evict')
+export const sendfileServe = typed('sealog:sendfile:serve')
+export const sendfileFallback = typed('sealog:sendfile:fallback')
+export const sendfileError = typed('sealog:sendfile:error')
+export const sealStart = typed('sealog:seal:start')
+export const sealDone = typed('sealog:seal:done')
+export const sealError = typed('sealog:seal:error')
+export const readDone = typed('sealog:read')
+export const commitDone = typed('sealog:commit')
+export const operationError = typed('sealog:error')
