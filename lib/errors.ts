@@ -28,6 +28,7 @@ export const ERROR_CODES = {
   ERR_SEALOG_CONFIGURED: 'configure() comes before the first open',
   ERR_SEALOG_BACKEND: 'the requested backend is not available',
   ERR_SEALOG_UNSUPPORTED: 'not possible on this system or for this log',
+  ERR_SEALOG_INTERNAL: 'an HTTP request could not be answered for a reason that is no error of sealog, see onError',
 } as const
 
 export type LogErrorCode = keyof typeof ERROR_CODES

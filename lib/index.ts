@@ -1,5 +1,6 @@
 /// <reference lib="esnext.disposable" />
 
+export type { TailCacheStats } from './cache/tail-cache.js'
 export { ChecksumError, ERROR_CODES, isLogError, LockedError, LogError, type LogErrorCode, OffsetTruncatedError } from './errors.js'
 export { configure } from './log/environment.js'
 export type { BatchOptions, ReadOptions } from './log/iterators.js'
@@ -12,4 +13,15 @@ export { Record } from './log/record.js'
 export { RecordBatch } from './log/record-batch.js'
 export type { RecordInput } from './log/record-encoder.js'
 export type { LogStats } from './log/stats.js'
-export type { ChunkForm, CodecName, Durability, EnvironmentOptions, LogOptions, ReaderOptions, RecoveryPolicy } from './options.js'
+export type {
+  AdaptiveCacheOptions,
+  CacheOptions,
+  ChunkForm,
+  CodecName,
+  Durability,
+  EnvironmentOptions,
+  LogOptions,
+  ReaderOptions,
+  RecoveryPolicy,
+} from './options.js'
+export type { ChunkInfo, ChunkSibling, Chunks, OpenChunk, WriterChunks } from './sealing/chunk.js'

@@ -1,9 +1,11 @@
 import { performance } from 'node:perf_hooks'
-import { LogError } from '../errors.js'
+import { LogError, type LogErrorCode } from '../errors.js'
 import { FLAG_BATCH_CONTINUES, FLAG_KEY, FRAME_RECORD, FRAME_TOMBSTONE, frameBytes, OFFSET_LIMIT } from '../format/constants.js'
 import * as k from '../kernels/kernels.js'
 import { systemError } from '../kernels/system-error.js'
 import type { Durability } from '../options.js'
+import { commitDone, operationError } from '../telemetry/channels.js'
+import { AcceptTimes } from './accept-times.js'
 import type { Environment } from './environment.js'
 
 /** A record as it will be framed. */
@@ -31,6 +33,7 @@ class Waiter {
  */
 export class AppendQueue {
   readonly log: k.LogHandle
+  readonly directory: string
   readonly #environment: Environment
   endOffset: number
   committedOffset: number
@@ -48,12 +51,17 @@ export class AppendQueue {
   readonly #committed: Waiter[] = []
   #committedHead = 0
   readonly #durable: Waiter[] = []
+  /** Only while somebody listens to 'sealog:commit'. */
+  #acceptTimes: AcceptTimes | undefined
+  #groupsTold = 0
+  #syncsTold = 0
   /** Called when records are accepted after a pause. */
   onActivity: () => void = () => {}
   #active = false
 
-  constructor(environment: Environment, mode: Durability, end: number, runningTime: number) {
+  constructor(environment: Environment, directory: string, mode: Durability, end: number, runningTime: number) {
     this.#environment = environment
+    this.directory = directory
     this.log = environment.kernels.createLog(MODES[mode], mode === 'none' ? 64 * 1024 : 0)
     this.endOffset = end
     this.committedOffset = end
@@ -73,11 +81,43 @@ export class AppendQueue {
     const offset = this.endOffset
     this.endOffset = offset + 1
     this.queuedBytes += bytes
+    if (commitDone.hasSubscribers) this.#noteAccepted(offset)
     if (!this.#active) {
       this.#active = true
       this.onActivity()
     }
     return offset
+  }
+
+  #noteAccepted(offset: number): void {
+    if (this.#acceptTimes === undefined) {
+      this.#acceptTimes = new AcceptTimes()
+      this.#groupsTold = this.groups
+      this.#syncsTold = this.syncs
+    }
+    this.#acceptTimes.add(offset, this.#environment.submits)
+  }
+
+  /** Records accepted before anybody listened are told of together with the first ones whose time is known. */
+  #tellCommitted(first: number): void {
+    const accepted = this.#acceptTimes?.take(first, this.committedOffset)
+    if (!commitDone.hasSubscribers) {
+      this.#acceptTimes = undefined
+    } else if (accepted !== undefined) {
+      commitDone.publish({
+        log: this.directory,
+        duration: (performance.now() - accepted) / 1000,
+        records: this.committedOffset - first,
+        groups: this.groups - this.#groupsTold,
+        syncs: this.syncs - this.#syncsTold,
+      })
+      this.#groupsTold = this.groups
+      this.#syncsTold = this.syncs
+    }
+  }
+
+  #tellError(code: LogErrorCode): void {
+    if (operationError.hasSubscribers) operationError.publish({ log: this.directory, operation: 'append', code })
   }
 
   /** The next acceptance calls `onActivity` again. */
@@ -88,6 +128,7 @@ export class AppendQueue {
   ensureRoom(bytes: number, records: number): void {
     const environment = this.#environment
     if (environment.queuedBytes + bytes > environment.queueLimit) {
+      this.#tellError('ERR_SEALOG_QUEUE_FULL')
       throw new LogError(
         'ERR_SEALOG_QUEUE_FULL',
         `${environment.queuedBytes} bytes wait to be written (queueBytes is ${environment.queueLimit}); await drain()`,
@@ -154,9 +195,10 @@ export class AppendQueue {
     })
   }
 
-  /** COMMITTED row; true when the committed offset moved. */
+  /** COMMITTED row; true when the committed or the durable offset moved. */
   advance(committedOffset: number, durableOffset: number, releasedBytes: number, groups: number, syncs: number): boolean {
-    const moved = committedOffset > this.committedOffset
+    const first = this.committedOffset
+    const moved = committedOffset > first || durableOffset > this.durableOffset
     this.committedOffset = committedOffset
     this.durableOffset = durableOffset
     this.groups += groups
@@ -164,6 +206,7 @@ export class AppendQueue {
     this.queuedBytes -= releasedBytes
     this.#environment.release(releasedBytes)
     this.lastCommit = performance.now()
+    if (this.#acceptTimes !== undefined) this.#tellCommitted(first)
     const waiters = this.#committed
     let head = this.#committedHead
     while (head < waiters.length && waiters[head].offset < committedOffset) {
@@ -192,6 +235,7 @@ export class AppendQueue {
     if (this.failure !== undefined) return
     this.#failureCause = cause
     this.failure = new LogError('ERR_SEALOG_FAILED', what, { cause })
+    this.#tellError('ERR_SEALOG_FAILED')
     this.#dropFrom(this.committedOffset, () => this.failureError())
   }
 
@@ -203,6 +247,7 @@ export class AppendQueue {
   reject(errno: number, nextOffset: number): void {
     this.#environment.submit()
     const cause = systemError(errno, 'fallocate')
+    this.#tellError('ERR_SEALOG_NO_SPACE')
     this.#dropFrom(
       nextOffset,
       () =>
@@ -231,6 +276,7 @@ export class AppendQueue {
   #dropFrom(offset: number, makeError: () => unknown): void {
     this.#environment.release(this.queuedBytes)
     this.queuedBytes = 0
+    this.#acceptTimes = undefined
     this.endOffset = Math.max(offset, this.committedOffset)
     const dropped = [...this.#committed.splice(this.#committedHead), ...this.#durable.splice(0)]
     this.#committed.length = 0

@@ -1,6 +1,8 @@
 /** Wakes everybody who waits for something to have changed. */
 export class ChangeSignal {
   readonly #waiting = new Set<() => void>()
+  /** Called first, with every change. */
+  listener: (() => void) | undefined
 
   get waiting(): number {
     return this.#waiting.size
@@ -22,6 +24,7 @@ export class ChangeSignal {
   }
 
   readonly notify = (): void => {
+    this.listener?.()
     if (this.#waiting.size === 0) return
     const waiting = [...this.#waiting]
     this.#waiting.clear()

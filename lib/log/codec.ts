@@ -1,6 +1,9 @@
 import { argumentError, describe, LogError } from '../errors.js'
 import type { CodecName } from '../options.js'
 
+const LINE_FEED = 10
+const CARRIAGE_RETURN = 13
+const SPACE = 32
 const EMPTY = new Uint8Array(0)
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
@@ -20,21 +23,26 @@ export function encodeJson(value: unknown): string {
   return text
 }
 
-/** Refuses bytes that are not one JSON text in UTF-8. */
-export function checkJsonText(bytes: Uint8Array): void {
+/**
+ * Ready JSON text as it is stored: on one line, so that every record is a line of NDJSON. Line breaks, which stand between tokens only, become spaces. Refuses
+ * bytes that are not one JSON text in UTF-8.
+ */
+export function jsonText(bytes: Uint8Array): Uint8Array {
   try {
     JSON.parse(utf8.decode(bytes))
   } catch (error) {
     throw new LogError('ERR_SEALOG_VALUE', `the bytes are not JSON text: ${(error as Error).message}`, { cause: error, field: 'value' })
   }
+  return bytes.includes(LINE_FEED) || bytes.includes(CARRIAGE_RETURN)
+    ? bytes.map((byte) => (byte === LINE_FEED || byte === CARRIAGE_RETURN ? SPACE : byte))
+    : bytes
 }
 
 /** Bytes of a value of any codec; for batches and keyed records, which are measured before they are staged. */
 export function encodeValue(codec: CodecName, value: unknown): Uint8Array {
   if (value instanceof Uint8Array) {
     checkAttached(value)
-    if (codec === 'json') checkJsonText(value)
-    return value
+    return codec === 'json' ? jsonText(value) : value
   }
   if (codec === 'bytes') throw new LogError('ERR_SEALOG_VALUE', `with codec bytes a value is a Uint8Array, not ${describe(value)}`, { field: 'value', value })
   return Buffer.from(encodeJson(value), 'utf8')

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks'
+import { TailCache } from '../cache/tail-cache.js'
 import { LogError } from '../errors.js'
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
@@ -18,6 +19,8 @@ export class CommitDriver implements CommitListener {
   readonly parts: LogParts
   readonly queue: AppendQueue
   readonly writer: SegmentWriter
+  /** undefined: nothing is cached. */
+  readonly tail: TailCache | undefined
   readonly #onChange: () => void
   #providing = false
   #provideAgain = 0
@@ -32,9 +35,12 @@ export class CommitDriver implements CommitListener {
     const { parts, end } = opened
     this.parts = parts
     this.#onChange = onChange
-    this.queue = new AppendQueue(parts.environment, parts.session.durability, end.offset, end.runningTime)
+    this.queue = new AppendQueue(parts.environment, parts.directory, parts.session.durability, end.offset, end.runningTime)
     this.writer = new SegmentWriter(parts, this.queue.log, end)
-    parts.environment.kernels.resume(this.queue.log, end.offset)
+    const { cache } = parts.session
+    const { kernels, cacheSweeper } = parts.environment
+    this.tail = cache === undefined ? undefined : new TailCache(kernels, this.queue.log, parts.directory, cache, cacheSweeper)
+    kernels.resume(this.queue.log, end.offset)
     parts.environment.listen(this.queue.log, this)
     this.queue.onActivity = () => {
       const now = performance.now()
@@ -64,7 +70,10 @@ export class CommitDriver implements CommitListener {
       // Only to save time at the roll: what fails here fails there again, and is reported there.
       void this.parts.tasks.add(() => this.writer.prepare()).catch(() => {})
     }
-    if (moved) this.#onChange()
+    if (moved) {
+      this.tail?.fed()
+      this.#onChange()
+    }
   }
 
   indexed(offset: number, position: number, batchFirst: number, runningTime: number): void {
@@ -127,10 +136,34 @@ export class CommitDriver implements CommitListener {
   *#closeFull(): Procedure<void> {
     try {
       yield* this.writer.closeAllFull()
+      this.#onChange()
     } catch (error) {
       if (!(error instanceof LogError) || error.code !== 'ERR_SEALOG_NO_SPACE')
         this.fail(error, `${this.parts.directory}: a full segment cannot be closed: ${(error as Error).message}`)
     }
+  }
+
+  /** Makes everything durable and ends the present segment, which is closed when this resolves. */
+  async roll(): Promise<void> {
+    await this.commit(k.COMMIT_SYNCED)
+    this.writer.syncRequests++
+    try {
+      await this.parts.tasks.add(() => this.#rollNow())
+    } finally {
+      this.writer.syncRequests--
+    }
+    if (this.queue.failure !== undefined) throw this.queue.failureError()
+  }
+
+  *#rollNow(): Procedure<void> {
+    try {
+      yield* this.writer.rollNow()
+    } catch (error) {
+      if (!(error instanceof LogError) || error.code !== 'ERR_SEALOG_NO_SPACE')
+        this.fail(error, `${this.parts.directory}: the next segment cannot be begun: ${(error as Error).message}`)
+      throw error
+    }
+    yield* this.#closeFull()
   }
 
   exiting(): void {
@@ -288,6 +321,7 @@ export class CommitDriver implements CommitListener {
     this.parts.environment.removeTick(this.#tick)
     this.parts.environment.unlisten(this.queue.log)
     if (this.queue.failure !== undefined) this.#dropQueue()
+    this.tail?.end(false)
     this.parts.environment.kernels.destroyLog(this.queue.log)
   }
 

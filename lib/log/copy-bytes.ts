@@ -1,10 +1,26 @@
 import { markAsUntransferable } from 'node:worker_threads'
 
-const CHUNK_BYTES = 8192
-const LARGEST = CHUNK_BYTES / 4
+const CHUNK_BYTES = 16 * 1024
+const LARGEST = CHUNK_BYTES / 8
 
 let chunk = new ArrayBuffer(0)
 let used = 0
+
+/** Where small copies go next, for kernels that write them there themselves: to be taken with `takeCopy` before anything else is copied. */
+export function copyTarget(): ArrayBuffer {
+  if (chunk.byteLength === 0) beginChunk()
+  return chunk
+}
+
+export function copyPosition(): number {
+  return used
+}
+
+export function takeCopy(length: number): Uint8Array {
+  const copy = new Uint8Array(chunk, used, length)
+  used += length + 7 - ((length + 7) % 8)
+  return copy
+}
 
 /**
  * A copy of `from[start … end)`. An ArrayBuffer of its own costs several times as much as a small copy, so small
@@ -14,13 +30,14 @@ export function copyBytes(from: Uint8Array, start: number, end: number): Uint8Ar
   const length = end - start
   if (length > LARGEST) return from.slice(start, end)
   // A chunk that somebody has detached has no bytes left either.
-  if (chunk.byteLength === 0 || used + length > chunk.byteLength) {
-    chunk = new ArrayBuffer(CHUNK_BYTES)
-    markAsUntransferable(chunk)
-    used = 0
-  }
-  const copy = new Uint8Array(chunk, used, length)
+  if (chunk.byteLength === 0 || used + length > chunk.byteLength) beginChunk()
+  const copy = takeCopy(length)
   copy.set(from.subarray(start, end))
-  used += length + 7 - ((length + 7) % 8)
   return copy
+}
+
+function beginChunk(): void {
+  chunk = new ArrayBuffer(CHUNK_BYTES)
+  markAsUntransferable(chunk)
+  used = 0
 }

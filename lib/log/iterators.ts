@@ -1,3 +1,4 @@
+import type { TailCache } from '../cache/tail-cache.js'
 import { argumentError, ChecksumError, LogError, OffsetTruncatedError } from '../errors.js'
 import type { Procedure } from '../kernels/procedure.js'
 import type { TaskRunner } from '../kernels/task.js'
@@ -5,6 +6,7 @@ import { type CodecName, checkNames, integer } from '../options.js'
 import type { Segment } from '../segment/segment.js'
 import type { SegmentSet } from '../segment/segment-set.js'
 import { BlockRequest, isGone } from './read-block.js'
+import { ReadReport } from './read-telemetry.js'
 import type { Record } from './record.js'
 import type { RecordBatch } from './record-batch.js'
 
@@ -36,6 +38,7 @@ const MAX_ROWS = 16 * 1024
 
 /** What iteration needs of a log. */
 export interface BatchSource {
+  readonly directory: string
   readonly environment: { readonly runner: TaskRunner }
   readonly segments: SegmentSet
   readonly startOffset: number
@@ -44,12 +47,14 @@ export interface BatchSource {
   readonly epoch: number
   readonly codec: CodecName
   readonly closed: boolean
+  readonly tail: TailCache | undefined
   checkOpen(): void
   checkLost(offset: number): void
   catchUp(offset: number): Promise<void>
   recheck(): Promise<boolean>
   changed(keepAlive: boolean): { readonly promise: Promise<void>; cancel(): void }
   block(segment: Segment, offset: number, request: BlockRequest): Procedure<void>
+  cachedBlock(offset: number, request: BlockRequest): RecordBatch<unknown> | undefined
 }
 
 /** Blocks of a log, in order. Hand-written: `return()` settles a waiting `next()` at once, which an async generator cannot. */
@@ -139,7 +144,7 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
         }
         view.checkLost(this.#offset)
         try {
-          const batch = await this.#read()
+          const batch = this.#readCached() ?? (await this.#read())
           rechecked = false
           if (batch !== undefined) return this.#done ? { done: true, value: undefined } : { done: false, value: batch }
         } catch (error) {
@@ -149,9 +154,32 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
         }
       }
     } catch (error) {
+      if (ReadReport.wanted) new ReadReport(this.#view.directory, 'block').failed(error)
       this.#end()
       throw error
     }
+  }
+
+  /** The next block when it is in memory. What is read ahead already is not asked for again. */
+  #readCached(): RecordBatch<T> | undefined {
+    const { tail } = this.#view
+    if (tail === undefined) return undefined
+    if (this.#ahead !== undefined) {
+      tail.miss()
+      return undefined
+    }
+    const report = ReadReport.wanted ? new ReadReport(this.#view.directory, 'block') : undefined
+    const request = this.#request
+    request.limit = Math.min(this.#to, this.#view.committedOffset)
+    const batch = this.#view.cachedBlock(this.#offset, request) as RecordBatch<T> | undefined
+    if (batch === undefined) return undefined
+    request.maxBytes = Math.min(request.maxBytes * 4, this.#maxBytes)
+    this.#offset = batch.nextOffset
+    if (report !== undefined) {
+      report.cached = true
+      report.done(batch.length)
+    }
+    return batch
   }
 
   /** The next block; undefined when it was the end of a segment and the next call goes on behind it. */
@@ -160,11 +188,13 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
     const segment = view.segments.find(this.#offset)
     if (segment === undefined) throw new OffsetTruncatedError(this.#offset, view.startOffset)
     const request = this.#request
+    const report = ReadReport.wanted ? new ReadReport(view.directory, 'block') : undefined
     await this.#block(segment)
     request.maxBytes = Math.min(request.maxBytes * 4, this.#maxBytes)
     const batch = request.result as RecordBatch<T> | undefined
     if (batch !== undefined) {
       this.#offset = batch.nextOffset
+      report?.done(batch.length)
       if (++this.#blocks >= BLOCKS_BEFORE_READ_AHEAD) this.#readAhead(segment)
       return batch
     }
@@ -194,7 +224,8 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
 
   /** A long read has its next block read while the present one is used. */
   #readAhead(segment: Segment): void {
-    if (this.#done || this.#offset >= Math.min(this.#to, this.#view.committedOffset, segment.end)) return
+    const { tail, committedOffset } = this.#view
+    if (this.#done || this.#offset >= Math.min(this.#to, committedOffset, segment.end) || tail?.holds(this.#offset, committedOffset)) return
     const done = this.#start(segment)
     done.catch(() => {})
     this.#ahead = { segment, offset: this.#offset, done }

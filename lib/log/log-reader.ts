@@ -1,4 +1,4 @@
-import { constants, type FSWatcher, watch } from 'node:fs'
+import { constants } from 'node:fs'
 import path from 'node:path'
 import { LogError } from '../errors.js'
 import { decodeCommitted, type EndSlot } from '../format/committed-file.js'
@@ -7,13 +7,16 @@ import { COMMITTED_FILE, parseSegmentFile, SEGMENTS_DIRECTORY } from '../format/
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
-import { type CodecName, checkDirectory, type ReaderOptions } from '../options.js'
+import { type CodecName, checkDirectory, type LogSettings, type ReaderOptions } from '../options.js'
+import type { Chunks } from '../sealing/chunk.js'
+import { ChunkStore } from '../sealing/chunk-store.js'
 import { OffsetIndex } from '../segment/offset-index.js'
 import { damageError, readTail } from '../segment/recovery.js'
 import { Segment } from '../segment/segment.js'
 import { SegmentSet } from '../segment/segment-set.js'
 import { startState, walk } from '../segment/walk.js'
 import { ChangeSignal } from './change-signal.js'
+import { CommittedWatch } from './committed-watch.js'
 import { type Environment, environmentFor } from './environment.js'
 import { isWriterAlive } from './lock.js'
 import { LogView } from './log-view.js'
@@ -29,7 +32,6 @@ const ALIVE_CHECK_MS = 1000
 export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDisposable {
   readonly directory: string
   readonly segments = new SegmentSet()
-  readonly #pollIntervalMs: number
   readonly #logSeed: number
   #manifest: Manifest
   /** Walk states of the segments that MANIFEST does not call closed. */
@@ -37,21 +39,29 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
   #committed = 0
   #durable = 0
   #closed = false
-  #watcher: FSWatcher | undefined
-  #poll: NodeJS.Timeout | undefined
+  readonly #watching: CommittedWatch
   #refreshing: Promise<void> | undefined
-  #refreshAgain = false
+  #nextRefresh: Promise<void> | undefined
   #lastAliveCheck = 0
   #alive = false
   readonly #changes = new ChangeSignal()
+  /** Those that the writer has sealed. A damaged one is not served and left to the writer. */
+  override readonly chunks: Chunks = new ChunkStore(this, () => {})
   #keepAlive = 0
 
   private constructor(environment: Environment, directory: string, manifest: Manifest, pollIntervalMs: number) {
     super(environment)
     this.directory = directory
     this.#manifest = manifest
-    this.#pollIntervalMs = pollIntervalMs
+    this.#watching = new CommittedWatch(directory, pollIntervalMs, () => {
+      if (!this.#closed) void this.refresh().catch(() => this.#changes.notify())
+    })
     this.#logSeed = environment.kernels.crc32c(manifest.logId, 0)
+  }
+
+  /** @internal */
+  get chunkLimit(): number {
+    return this.#durable
   }
 
   /** @internal Use `Log.openReader`. */
@@ -110,6 +120,16 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
   }
 
   /** @internal */
+  get form(): LogSettings['form'] {
+    return this.#manifest.state.settings.form
+  }
+
+  /** @internal What is committed elsewhere is read from the files. */
+  get tail(): undefined {
+    return undefined
+  }
+
+  /** @internal */
   get lost(): readonly OffsetRange[] {
     return this.#manifest.state.lost
   }
@@ -127,24 +147,28 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
   /** Looks what the writer has committed since. Reads at the end do it by themselves. */
   refresh(): Promise<void> {
     this.checkOpen()
-    if (this.#refreshing !== undefined) {
-      this.#refreshAgain = true
+    if (this.#refreshing === undefined) {
+      this.#refreshing = this.#look().finally(() => {
+        this.#refreshing = undefined
+      })
       return this.#refreshing
     }
-    this.#refreshing = this.#refreshLoop().finally(() => {
-      this.#refreshing = undefined
-    })
-    return this.#refreshing
+    // The look under way may miss what the caller knows of. One more serves all who come meanwhile, so a busy writer keeps nobody waiting.
+    this.#nextRefresh ??= this.#refreshing
+      .catch(() => {})
+      .then(() => {
+        this.#nextRefresh = undefined
+        return this.#closed ? undefined : this.refresh()
+      })
+    return this.#nextRefresh
   }
 
-  async #refreshLoop(): Promise<void> {
-    do {
-      this.#refreshAgain = false
-      const before = this.#committed
-      const epoch = this.epoch
-      await this.environment.runner.run(this.#advance())
-      if (this.#committed !== before || this.epoch !== epoch) this.#changes.notify()
-    } while (this.#refreshAgain && !this.#closed)
+  async #look(): Promise<void> {
+    const committed = this.#committed
+    const durable = this.#durable
+    const epoch = this.epoch
+    await this.environment.runner.run(this.#advance())
+    if (this.#committed !== committed || this.#durable !== durable || this.epoch !== epoch) this.#changes.notify()
   }
 
   /** @internal */
@@ -183,8 +207,7 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
       return
     }
     if (this.#alive && wanted !== undefined) {
-      if (wanted.end <= this.#committed) return
-      yield* this.#walkTo(wanted.end)
+      if (wanted.end > this.#committed) yield* this.#walkTo(wanted.end)
       this.#setEnds(Math.min(wanted.end, this.#walkedEnd()), slots.durable)
     } else if (!this.#alive) {
       yield* this.#walkTo(Number.POSITIVE_INFINITY)
@@ -364,37 +387,7 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
   }
 
   #watch(): void {
-    const needed = (this.#changes.waiting > 0 || this.#keepAlive > 0) && !this.#closed
-    if (!needed) {
-      this.#watcher?.close()
-      this.#watcher = undefined
-      clearInterval(this.#poll)
-      this.#poll = undefined
-      return
-    }
-    const look = () => {
-      if (!this.#closed) void this.refresh().catch(() => this.#changes.notify())
-    }
-    if (this.#watcher === undefined) {
-      try {
-        this.#watcher = watch(this.directory, (_event, name) => {
-          if (name === COMMITTED_FILE || name === null) look()
-        })
-        this.#watcher.on('error', () => {})
-      } catch {
-        // Polling alone serves where there is nothing to watch with.
-      }
-    }
-    this.#poll ??= setInterval(look, this.#pollIntervalMs)
-    if (this.#keepAlive > 0) {
-      this.#watcher?.ref()
-      this.#poll.ref()
-    } else {
-      this.#watcher?.unref()
-      this.#poll.unref()
-    }
-    // What changed between the last look and the start of watching is seen now.
-    look()
+    this.#watching.update((this.#changes.waiting > 0 || this.#keepAlive > 0) && !this.#closed, this.#keepAlive > 0)
   }
 
   /** Ends followers and lets the files go. */

@@ -1,18 +1,21 @@
 import { constants } from 'node:fs'
+import type { TailCache } from '../cache/tail-cache.js'
 import { argumentError, ChecksumError, LogError, OffsetTruncatedError } from '../errors.js'
 import { FRAME_TOMBSTONE } from '../format/constants.js'
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import { check } from '../kernels/requests.js'
-import type { CodecName } from '../options.js'
+import type { CodecName, LogSettings } from '../options.js'
+import type { Chunks } from '../sealing/chunk.js'
 import { loadIndex } from '../segment/index-store.js'
 import type { Segment } from '../segment/segment.js'
 import type { SegmentSet } from '../segment/segment-set.js'
-import { copyBytes } from './copy-bytes.js'
+import { copyBytes, copyPosition, copyTarget, takeCopy } from './copy-bytes.js'
 import type { Environment } from './environment.js'
 import { BatchIterator, type BatchOptions, type BatchSource, type ReadOptions, RecordIterator } from './iterators.js'
 import type { OffsetRange } from './manifest.js'
-import { BlockRequest, isGone, readBlock } from './read-block.js'
+import { BlockRequest, cachedBatch, isGone, readBlock } from './read-block.js'
+import { ReadReport } from './read-telemetry.js'
 import { Record } from './record.js'
 import { RecordBatch } from './record-batch.js'
 
@@ -25,6 +28,9 @@ export interface IndexView {
   lookup(offset: number, out?: Float64Array): number
 }
 
+/** For values that are decoded and need no place of their own. */
+const NOWHERE = new ArrayBuffer(0)
+
 /** Reading: what a writing log and a read-only one have in common. */
 export abstract class LogView<T> implements BatchSource {
   /** @internal */
@@ -34,6 +40,8 @@ export abstract class LogView<T> implements BatchSource {
   abstract readonly directory: string
   abstract readonly startOffset: number
   abstract readonly committedOffset: number
+  /** Records below survive a power loss. */
+  abstract readonly durableOffset: number
   /** @internal Records below were accepted, if perhaps not yet committed. */
   abstract readonly acceptedOffset: number
   abstract readonly epoch: number
@@ -42,7 +50,13 @@ export abstract class LogView<T> implements BatchSource {
   /** @internal Ranges that repair had to give up. */
   abstract readonly lost: readonly OffsetRange[]
   /** @internal */
+  abstract readonly tail: TailCache | undefined
+  /** @internal */
   abstract readonly logId: Uint8Array
+  /** Sealed chunks: finished ranges as immutable files. */
+  abstract readonly chunks: Chunks
+  /** @internal Form in which chunks are sealed. */
+  abstract readonly form: LogSettings['form']
   /** @internal */
   abstract readonly indexIntervalBytes: number
   /** @internal */
@@ -75,11 +89,26 @@ export abstract class LogView<T> implements BatchSource {
    * Throws OffsetTruncatedError below `startOffset`, ChecksumError for damage, ERR_SEALOG_LOST in a range that repair gave up.
    */
   getSync(offset: number): Record<T> | undefined {
+    if (!ReadReport.wanted) return this.#getSync(offset, undefined)
+    const report = new ReadReport(this.directory, 'getSync')
+    try {
+      const record = this.#getSync(offset, report)
+      report.done(record === undefined ? 0 : 1)
+      return record
+    } catch (error) {
+      report.failed(error)
+      throw error
+    }
+  }
+
+  #getSync(offset: number, report: ReadReport | undefined): Record<T> | undefined {
     this.#checkRead(offset)
     if (offset >= this.committedOffset) {
       this.catchUpSync(offset)
       if (offset >= this.committedOffset) return undefined
     }
+    const cached = this.#fromCache(offset, report)
+    if (cached !== undefined) return cached
     const segment = this.segments.find(offset)
     if (segment === undefined) return undefined
     if (segment.fd < 0 || segment.index === undefined) this.environment.runner.runSync(this.prepare(segment))
@@ -105,12 +134,35 @@ export abstract class LogView<T> implements BatchSource {
   }
 
   /** The same without file work on this thread. */
-  async get(offset: number): Promise<Record<T> | undefined> {
+  get(offset: number): Promise<Record<T> | undefined> {
+    return ReadReport.wanted ? this.#getReported(offset) : this.#get(offset, undefined)
+  }
+
+  async #getReported(offset: number): Promise<Record<T> | undefined> {
+    const report = new ReadReport(this.directory, 'get')
+    try {
+      const record = await this.#get(offset, report)
+      report.done(record === undefined ? 0 : 1)
+      return record
+    } catch (error) {
+      report.failed(error)
+      throw error
+    }
+  }
+
+  async #get(offset: number, report: ReadReport | undefined): Promise<Record<T> | undefined> {
     this.#checkRead(offset)
     if (offset >= this.committedOffset) {
       await this.catchUp(offset)
       if (offset >= this.committedOffset) return undefined
     }
+    const cached = this.#fromCache(offset, report)
+    if (cached !== undefined) return cached
+    return this.readFiles(offset)
+  }
+
+  /** @internal A record below the committed end, from the files; not counted as a read. */
+  protected async readFiles(offset: number): Promise<Record<T> | undefined> {
     for (;;) {
       const segment = this.segments.find(offset)
       if (segment === undefined) return undefined
@@ -173,6 +225,30 @@ export abstract class LogView<T> implements BatchSource {
       segment.pins--
       if (segment.retired && segment.pins === 0) yield* segment.release()
     }
+  }
+
+  /** @internal The block at `offset` from the tail cache; undefined: it is not there. */
+  cachedBlock(offset: number, request: BlockRequest): RecordBatch<unknown> | undefined {
+    const bytes = this.tail?.readBlock(offset, request.limit, this.committedOffset, request)
+    return bytes === undefined ? undefined : cachedBatch(bytes, request)
+  }
+
+  #fromCache(offset: number, report: ReadReport | undefined): Record<T> | undefined {
+    const { tail } = this
+    if (tail === undefined) return undefined
+    const placed = this.codec === 'bytes'
+    const status = tail.readRecord(offset, this.committedOffset, placed ? copyTarget() : NOWHERE, placed ? copyPosition() : 0)
+    if (status === k.READ_NOT_FOUND) return undefined
+    if (report !== undefined) report.cached = true
+    if (status === k.READ_PLACED && placed) {
+      const { out } = this.environment.kernels.shared
+      const tombstone = out[k.OUT_TYPE] === FRAME_TOMBSTONE
+      return new Record(offset, out[k.OUT_TIMESTAMP], undefined, tombstone, out[k.OUT_BATCH_FIRST], takeCopy(out[k.OUT_VALUE_LENGTH]) as T)
+    }
+    if (status === k.READ_OK || status === k.READ_PLACED) return this.#copyOut(offset)
+    const request = new BlockRequest(this.codec, 1, 1)
+    const bytes = tail.copyBlock(offset, offset + 1, request)
+    return bytes === undefined ? undefined : (cachedBatch(bytes, request).record(0) as Record<T>)
   }
 
   #checkRead(offset: number): void {

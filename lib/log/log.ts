@@ -6,6 +6,8 @@ import { checkNames, type Durability, type LogOptions, type ReaderOptions, resol
 import type { EncodedRecord } from './append-queue.js'
 import { ChangeSignal } from './change-signal.js'
 import { encodeJson } from './codec.js'
+import type { CommitDriver } from './commit-driver.js'
+import { LogChunks } from './log-chunks.js'
 import { LogReader } from './log-reader.js'
 import type { Sources } from './parts.js'
 import { listOf, RecordEncoder, type RecordInput } from './record-encoder.js'
@@ -37,6 +39,8 @@ const SOURCES: Sources = { randomBytes: (length) => randomFillSync(new Uint8Arra
 export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposable {
   readonly directory: string
   readonly durability: Durability
+  /** Sealed chunks: finished ranges as immutable files. */
+  override readonly chunks: LogChunks
   readonly #session: WriterSession
   readonly #encoder: RecordEncoder
   #closed: Promise<void> | undefined
@@ -47,6 +51,8 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     this.durability = session.options.durability
     this.#session = session
     this.#encoder = new RecordEncoder(opened.driver.parts.settings, session.options.segmentBytes)
+    this.chunks = new LogChunks(this, session.options.chunkEncodings)
+    changes.listener = this.chunks.advanced
   }
 
   /**
@@ -139,23 +145,23 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
 
   /** Everything accepted is committed as the mode says. */
   async flush(): Promise<void> {
-    this.#checkWritable()
+    this.checkWritable()
     await this.driver.commit(k.COMMIT_MODE)
   }
 
   flushSync(): void {
-    this.#checkWritable()
+    this.checkWritable()
     this.driver.commitSync(k.COMMIT_MODE)
   }
 
   /** Everything accepted is durable, in every mode. */
   async sync(): Promise<void> {
-    this.#checkWritable()
+    this.checkWritable()
     await this.driver.commit(k.COMMIT_SYNCED)
   }
 
   syncSync(): void {
-    this.#checkWritable()
+    this.checkWritable()
     this.driver.commitSync(k.COMMIT_SYNCED)
   }
 
@@ -171,7 +177,8 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     return offset
   }
 
-  #checkWritable(): void {
+  /** @internal */
+  checkWritable(): void {
     if (this.closing) throw new LogError('ERR_SEALOG_CLOSED', `${this.directory} is closed`)
     if (this.failure !== undefined) throw this.driver.queue.failureError()
     if (this.readOnly !== undefined)
@@ -180,7 +187,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
   }
 
   #accept(value: T | Uint8Array, options: AppendOptions | undefined): number {
-    this.#checkWritable()
+    this.checkWritable()
     const encoder = this.#encoder
     if (options !== undefined) {
       checkNames(options, APPEND_OPTIONS, 'append')
@@ -190,13 +197,12 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     }
     const { queue } = this.driver
     if (value instanceof Uint8Array) {
-      encoder.checkBytes(value)
-      return queue.acceptBytes(value, undefined)
+      return queue.acceptBytes(encoder.checkBytes(value), undefined)
     }
     if (encoder.codec === 'bytes') return this.#acceptAll([encoder.encode(value, undefined, undefined)])
     const text = encodeJson(value)
     // toJSON may have closed the log or appended to it.
-    this.#checkWritable()
+    this.checkWritable()
     if (text.length * 3 > this.environment.stagingBytes)
       return this.#acceptAll([{ key: undefined, value: Buffer.from(text), tombstone: false, timestamp: undefined }])
     const offset = queue.acceptText(text, undefined, encoder.recordLimit)
@@ -210,7 +216,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     try {
       if (options !== undefined) checkNames(options, APPEND_OPTIONS, 'appendBatch')
       options?.signal?.throwIfAborted()
-      this.#checkWritable()
+      this.checkWritable()
       const records = encode()
       count = records.length
       this.#checkExpected(options?.expectedOffset)
@@ -225,7 +231,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
 
   /** User code (iterators, toJSON) ran before; from here to the end nothing else does. */
   #acceptAll(records: readonly EncodedRecord[]): number {
-    this.#checkWritable()
+    this.checkWritable()
     return this.driver.queue.acceptBatch(records, this.#encoder.measure(records))
   }
 
@@ -250,7 +256,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
 
   /** Gives up the records below `offset` (rounded down to a batch); whole segments below are deleted, but never the last. Resolves to the new startOffset. */
   async truncateBefore(offset: number): Promise<number> {
-    this.#checkWritable()
+    this.checkWritable()
     if (!Number.isSafeInteger(offset) || offset < 0) throw argumentError('offset', offset, 'an integer from 0 to 2^53 − 1')
     if (offset > this.committedOffset)
       throw new LogError('ERR_SEALOG_OFFSET_RANGE', `offset ${offset} lies past the committed end ${this.committedOffset}`, {
@@ -258,11 +264,15 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
         endOffset: this.committedOffset,
       })
     if (offset <= this.startOffset) return this.startOffset
-    const batch = offset === this.committedOffset ? offset : ((await this.get(offset))?.batch ?? offset)
+    this.checkLost(offset)
+    const batch = offset === this.committedOffset ? offset : ((await this.readFiles(offset))?.batch ?? offset)
     const start = Math.max(batch, this.startOffset)
     // MANIFEST must not start above what a power loss leaves.
     if (start > this.durableOffset) await this.sync()
     await this.driver.parts.tasks.add(() => removeSegmentsBefore(this.driver.parts, start))
+    this.driver.tail?.truncateBefore(start)
+    const first = this.segments.all[0]?.base ?? start
+    this.chunks.forget((chunk) => chunk.last < first)
     return start
   }
 
@@ -271,7 +281,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
    * ERR_SEALOG_CONFLICT, readers behind the cut end with ERR_SEALOG_EPOCH. Resolves to the new end.
    */
   async truncateAfter(offset: number): Promise<number> {
-    this.#checkWritable()
+    this.checkWritable()
     if (!Number.isSafeInteger(offset) || offset < 0) throw argumentError('offset', offset, 'an integer from 0 to 2^53 − 1')
     await this.#restart(async () => {
       await this.driver.commit(k.COMMIT_SYNCED)
@@ -302,11 +312,17 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
   async #restart(before: () => Promise<boolean>): Promise<void> {
     if (this.restarting) throw new LogError('ERR_SEALOG_CONFLICT', `${this.directory} is being truncated or reopened`)
     this.restarting = true
+    let reopened = false
     try {
+      await this.chunks.pause()
       await this.driver.parts.tasks.settled()
-      if (await before()) await this.#openAnew()
+      if (await before()) {
+        await this.#openAnew()
+        reopened = true
+      }
     } finally {
       this.restarting = false
+      if (!this.closing) this.chunks.resume(reopened)
       this.changes.notify()
     }
   }
@@ -333,6 +349,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
   async #close(): Promise<void> {
     this.closing = true
     while (this.restarting) await this.changes.next().promise
+    await this.chunks.pause()
     const { parts, queue } = this.driver
     let failure: unknown
     try {
@@ -361,6 +378,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     if (this.restarting) throw new LogError('ERR_SEALOG_CONFLICT', `${this.directory} is being truncated or reopened`)
     this.closing = true
     this.#closed ??= Promise.resolve()
+    this.chunks.pauseSync()
     let failure: unknown
     try {
       if (this.driver.queue.failure !== undefined) failure = this.driver.queue.failureError()
@@ -374,6 +392,11 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** @internal Replaced when the log is opened anew. */
+  commitDriver(): CommitDriver {
+    return this.driver
   }
 
   stats(): LogStats {

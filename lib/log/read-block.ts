@@ -97,6 +97,12 @@ export function* readBlock(segment: Segment, offset: number, request: BlockReque
   if (segment.closed && !header.sparse && next < segment.end && offset < segment.end) throw yield* locateDamage(segment, position, next, k.STOP_FOOTER)
 }
 
+/** The batch whose frames the tail cache has copied to `bytes` and listed in the request. */
+export function cachedBatch(bytes: Uint8Array, { numbers, table, codec }: BlockRequest): RecordBatch<unknown> {
+  const count = numbers[k.SCAN_COUNT]
+  return new RecordBatch(bytes, table.slice(0, count * k.SCAN_COLUMNS), count, numbers[k.SCAN_NEXT_OFFSET], codec)
+}
+
 function startAt(segment: Segment, offset: number, resume: Resume | undefined): { position: number; next: number; batchFirst: number } {
   if (resume !== undefined && resume.segment === segment && resume.offset === offset)
     return { position: resume.position, next: resume.offset, batchFirst: resume.batchFirst }

@@ -2,7 +2,7 @@ import { argumentError, LogError } from '../errors.js'
 import { frameBytes, KEY_BYTES_LIMIT, TIMESTAMP_LIMIT } from '../format/constants.js'
 import { batchFrameLimit, type CodecName, checkNames, type LogSettings } from '../options.js'
 import type { EncodedRecord } from './append-queue.js'
-import { checkAttached, checkJsonText, encodeKey, encodeValue } from './codec.js'
+import { checkAttached, encodeKey, encodeValue, jsonText } from './codec.js'
 
 /** A record of `appendRecords`: a value with key and time of its own, or the deletion of a key. */
 export type RecordInput<T> = { value: T; key?: string | Uint8Array; timestamp?: number } | { key: string | Uint8Array; tombstone: true; timestamp?: number }
@@ -25,11 +25,11 @@ export class RecordEncoder {
     this.recordLimit = Math.min(settings.maxRecordBytes, settings.maxBatchBytes, this.#frameLimit - 32)
   }
 
-  /** Checks a value that is bytes already; codec json: ready text. */
-  checkBytes(value: Uint8Array): void {
+  /** Checks a value that is bytes already; codec json: ready text. The bytes to store. */
+  checkBytes(value: Uint8Array): Uint8Array {
     if (value.length === 0) checkAttached(value)
-    if (this.codec === 'json') checkJsonText(value)
     if (value.length > this.recordLimit) throw this.tooLarge(value.length)
+    return this.codec === 'json' ? jsonText(value) : value
   }
 
   encode(value: unknown, key: unknown, timestamp: unknown): EncodedRecord {

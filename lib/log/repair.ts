@@ -12,6 +12,7 @@ import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
 import { TaskQueue } from '../kernels/task.js'
 import { checkDirectory, checkNames, type LogOptions, type LogSettings, oneOf, resolveSession } from '../options.js'
+import { removeChunks } from '../sealing/chunk-directory.js'
 import { saveBytes } from '../segment/cut-tail.js'
 import { readTail } from '../segment/recovery.js'
 import { Segment } from '../segment/segment.js'
@@ -90,6 +91,7 @@ function* mend(
       })
     manifest = yield* rebuildManifest(directory, kernels, actions)
   }
+  yield* manifest.makeDurable()
   const parts: LogParts = {
     directory,
     environment,
@@ -198,6 +200,7 @@ function* salvage(parts: LogParts, segment: Segment, facts: ClosedSegment, actio
   yield* segment.release()
   yield* io.unlink(segment.path)
   yield* io.unlink(segment.indexPath)
+  yield* removeChunks(parts.directory, (chunk) => chunk.first >= segment.base && chunk.first < facts.end)
   lost.push(...result.lost)
   const count = result.lost.reduce((sum, range) => sum + range.to - range.from, 0)
   actions.push(`rewrote ${segment.path} as generation ${facts.generation + 1}: ${result.records} records kept, ${count} lost`)

@@ -2,9 +2,10 @@ import path from 'node:path'
 import { SEGMENTS_DIRECTORY } from '../format/names.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
+import { removeChunks } from '../sealing/chunk-directory.js'
 import type { LogParts } from './parts.js'
 
-/** Moves the start to `offset`: first in MANIFEST, then closed segments wholly below it are unlinked. The last segment stays: it holds the end of the chain. */
+/** Moves the start to `offset`: first in MANIFEST, then closed segments wholly below it are unlinked, and so are their chunks. The last segment stays: it holds the end of the chain. */
 export function* removeSegmentsBefore(parts: LogParts, offset: number): Procedure<void> {
   const { manifest, segments, environment, directory } = parts
   if (offset <= manifest.state.startOffset) return
@@ -19,5 +20,8 @@ export function* removeSegmentsBefore(parts: LogParts, offset: number): Procedur
     yield* io.unlink(segment.path)
     yield* io.unlink(segment.indexPath)
   }
-  if (removed.length > 0) yield* io.syncDirectory(path.join(directory, SEGMENTS_DIRECTORY))
+  if (removed.length === 0) return
+  yield* io.syncDirectory(path.join(directory, SEGMENTS_DIRECTORY))
+  const first = segments.all[0]?.base ?? offset
+  yield* removeChunks(directory, (chunk) => chunk.last < first)
 }

@@ -138,6 +138,15 @@ export class SegmentWriter {
     yield* this.#dropNext()
   }
 
+  /** Ends the active segment before it is full; nothing happens while it holds no record. */
+  *rollNow(): Procedure<void> {
+    const active = this.active
+    if (active === undefined || this.#ended || this.state()[k.STATE_NEXT_OFFSET] === active.base) return
+    yield* this.detach()
+    yield* active.open(this.#parts.environment.kernels, this.#parts.manifest.logId, constants.O_RDWR)
+    yield* this.#roll()
+  }
+
   /** Goes on with the unclosed segment. Its header bounds the records that readers accept: where larger ones are allowed now, the next one is begun. */
   *#takeUp(active: Segment): Procedure<void> {
     const { environment, manifest, segments, settings } = this.#parts

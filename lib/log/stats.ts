@@ -1,5 +1,7 @@
+import type { TailCacheStats } from '../cache/tail-cache.js'
 import type { Backend } from '../kernels/kernels.js'
 import type { Durability } from '../options.js'
+import type { SealStats } from '../sealing/sealer.js'
 import type { CommitDriver } from './commit-driver.js'
 
 /** A snapshot of a log's figures. Offsets are exclusive ends, bytes are bytes, counts are since the log was opened. */
@@ -28,9 +30,15 @@ export interface LogStats {
   readonly unclosedSegments: number
   /** Disk work runs on threads of sealog's own. */
   readonly ownThreads: boolean
+  /** undefined: the log was opened with `cache: false`. */
+  readonly tailCache: TailCacheStats | undefined
+  readonly sealing: SealStats
 }
 
-export function logStats(view: { readonly startOffset: number; readonly epoch: number }, driver: CommitDriver): LogStats {
+export function logStats(
+  view: { readonly startOffset: number; readonly epoch: number; readonly chunks: { readonly stats: SealStats } },
+  driver: CommitDriver,
+): LogStats {
   const { queue, writer, parts } = driver
   const { environment } = parts
   return {
@@ -51,5 +59,7 @@ export function logStats(view: { readonly startOffset: number; readonly epoch: n
     preallocated: writer.preallocated,
     unclosedSegments: writer.unclosed,
     ownThreads: environment.kernels.can.ownThreads,
+    tailCache: driver.tail?.stats(queue.committedOffset),
+    sealing: view.chunks.stats,
   }
 }

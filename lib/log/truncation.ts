@@ -8,6 +8,7 @@ import { COMMITTED_FILE, parseSegmentFile, SEGMENTS_DIRECTORY } from '../format/
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
+import { removeChunks } from '../sealing/chunk-directory.js'
 import { Segment } from '../segment/segment.js'
 import { startState, walk } from '../segment/walk.js'
 import type { TruncateIntent } from './manifest.js'
@@ -57,6 +58,7 @@ export function* applyTruncation(parts: LogParts, intent: TruncateIntent): Proce
     yield* io.unlink(segment.path)
     yield* io.unlink(segment.indexPath)
   }
+  yield* removeChunks(directory, (chunk) => chunk.last >= intent.end)
   const segment = new Segment(directory, intent.base, 0, 0, 0, false)
   yield* io.unlink(segment.indexPath)
   yield* io.unlink(path.join(directory, COMMITTED_FILE))

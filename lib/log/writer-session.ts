@@ -3,6 +3,7 @@ import type { LogError } from '../errors.js'
 import type { Procedure } from '../kernels/procedure.js'
 import { TaskQueue } from '../kernels/task.js'
 import { checkDirectory, type LogOptions, resolveSession, type SessionOptions } from '../options.js'
+import { checkEncodings } from '../sealing/siblings.js'
 import { CommitDriver } from './commit-driver.js'
 import { type Environment, environmentFor } from './environment.js'
 import { WriterLock } from './lock.js'
@@ -46,6 +47,7 @@ export class WriterSession {
   static async begin(directory: string, given: LogOptions, sources: Sources, onChange: () => void): Promise<{ session: WriterSession; opened: OpenLog }> {
     checkDirectory(directory)
     const options = resolveSession(given)
+    checkEncodings(options.chunkEncodings)
     const environment = environmentFor(options.backend)
     const { runner } = environment
     const place = path.resolve(directory)
@@ -63,6 +65,7 @@ export class WriterSession {
 
   /** Opens the directory once more, as if it had been closed. `seenEnd`: what readers may have seen, when the log had failed. */
   async reopen(driver: CommitDriver, seenEnd: number | undefined): Promise<OpenLog> {
+    driver.tail?.end(true)
     await this.environment.runner.run(driver.end(false))
     return this.#open({ ...this.#given, create: false }, seenEnd)
   }

@@ -1,6 +1,7 @@
+import type { TailCache } from '../cache/tail-cache.js'
 import type { LogError } from '../errors.js'
 import * as k from '../kernels/kernels.js'
-import type { CodecName } from '../options.js'
+import type { CodecName, LogSettings } from '../options.js'
 import type { SegmentSet } from '../segment/segment-set.js'
 import type { ChangeSignal } from './change-signal.js'
 import type { CommitDriver } from './commit-driver.js'
@@ -79,6 +80,16 @@ export abstract class WriterView<T> extends LogView<T> {
   /** Why the log was opened read-only: ERR_SEALOG_NO_SPACE_TO_REPAIR; undefined normally. */
   get readOnlyReason(): LogError | undefined {
     return this.readOnly
+  }
+
+  /** @internal */
+  get form(): LogSettings['form'] {
+    return this.driver.parts.settings.form
+  }
+
+  /** @internal */
+  get tail(): TailCache | undefined {
+    return this.driver.tail
   }
 
   /** @internal */

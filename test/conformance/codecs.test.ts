@@ -31,6 +31,18 @@ describe.each(backends)('codec json (%s)', (backend) => {
     })
   })
 
+  it('stores ready JSON text on one line, and leaves the bytes it was given alone', async () => {
+    await withJson(backend, async (log) => {
+      const given = bytes('{\r\n  "a": "b\\n",\n  "c": [1,\n2]}\n')
+      const before = given.slice()
+      await log.append(given)
+      await log.appendBatch([given])
+      expect(given).toEqual(before)
+      for await (const batch of log.batches()) for (let i = 0; i < batch.length; i++) expect(text(batch.bytes(i))).toBe('{    "a": "b\\n",   "c": [1, 2]} ')
+      expect(log.getSync(0)?.value).toEqual({ a: 'b\n', c: [1, 2] })
+    })
+  })
+
   it('takes a Uint8Array as ready JSON text and stores exactly its bytes; strings go through JSON.stringify', async () => {
     await withJson(backend, async (log) => {
       await log.append(bytes(' {"a" : 1} '))

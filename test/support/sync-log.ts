@@ -39,6 +39,8 @@ export class SyncLog extends LogView<Uint8Array> {
   readonly closed = false
   readonly writable = false
   readonly indexIntervalBytes: number
+  readonly tail = undefined
+  readonly chunks = { list: async () => [], open: async () => undefined, openNow: () => undefined }
 
   private constructor(directory: string, backend: Backend, opened: OpenedLog) {
     super(environmentFor(backend))
@@ -68,6 +70,14 @@ export class SyncLog extends LogView<Uint8Array> {
 
   get committedOffset(): number {
     return this.#opened.end.offset
+  }
+
+  get durableOffset(): number {
+    return this.committedOffset
+  }
+
+  get form(): 'none' {
+    return 'none'
   }
 
   get acceptedOffset(): number {
