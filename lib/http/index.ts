@@ -1,0 +1,7 @@
+export { createHandler, type Handler, type HandlerStats, type LogResolver } from './handler.js'
+export { formatOffsetToken, type LogPosition, parseOffsetToken } from './offset-token.js'
+export type { HandlerOptions } from './options.js'
+export { type SendChunkOptions, sendChunk } from './send-chunk.js'
+export { createShapeHandler, type ShapeColumnInfo, type ShapeHandler, type ShapeOptions, type ShapeSource } from './shape.js'
+export { recordToMessage, type ShapeChange, type ShapeOperation, type ShapeRow, type ToMessage } from './shape-message.js'
+export { newTransferCounters, type TransferCounters, type TransferOutcome } from './transfer.js'
