@@ -1,13 +1,14 @@
 import { existsSync, rmSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import { isLogError, LogError } from '../errors.js'
 import { Log, type RecordBatch } from '../index.js'
 import { type CommonOptions, withCommonOptions } from './arguments.js'
+import { describeChunks, printChunks } from './chunks.js'
 import { followInChild, runFollower } from './demo-follower.js'
+import { serveDemo } from './demo-serve.js'
 import { readTransactions } from './feed.js'
 import { formatBytes, formatCount } from './output.js'
 import { showProgress } from './progress.js'
@@ -32,8 +33,8 @@ const say = (text = '') => process.stdout.write(`${text}\n`)
 export function addDemo(program: Command): void {
   withCommonOptions(program.command('demo', { hidden: true }))
     .argument('[file]', 'NDJSON, may be .gz; default: the bundled change feed')
-    .option('--once', 'never wait for input')
-    .description('Load a change feed into ./data/demo, verify it, follow live appends from a second process.')
+    .option('--once', 'end instead of serving the log; without a terminal it always ends')
+    .description('Load a change feed into ./data/demo, verify it, follow live appends from a second process, seal it and serve it.')
     .action(demo)
   program.command('demo-follower', { hidden: true }).argument('<dir>').argument('<backend>').action(runFollower)
 }
@@ -53,18 +54,18 @@ async function demo(file: string | undefined, { once, backend }: DemoOptions): P
   const started = performance.now()
   log = await Log.open<unknown>(directory, { backend })
   say(`Closed and reopened in ${(performance.now() - started).toFixed(1)} ms.`)
+  const shown = relative('.', directory)
   try {
     await verifyAgainst(log, input, loaded)
     await followLive(log, directory, backend)
-    if (!once && process.stdin.isTTY && process.stdout.isTTY) await playground(log, directory, backend)
+    await seal(log)
+    say(`The data is in ./${shown} (${formatCount(log.endOffset)} records). Look at it:`)
+    for (const command of ['stat', 'tail -n 3', 'verify', 'chunks']) say(`  npx sealog ${command} ${shown}`)
+    if (once || !process.stdin.isTTY || !process.stdout.isTTY) say(`Serve it:\n  npx sealog serve ${shown}`)
+    else await serveDemo(log)
   } finally {
     await log.close()
   }
-  const shown = relative('.', directory)
-  say(`The data is in ./${shown} (${formatCount(log.endOffset)} records). Look at it:`)
-  say(`  npx sealog stat ${shown}`)
-  say(`  npx sealog tail -n 3 ${shown}`)
-  say(`  npx sealog verify ${shown}`)
 }
 
 async function removeEarlierRun(directory: string, backend: CommonOptions['backend']): Promise<void> {
@@ -155,18 +156,9 @@ async function followLive(log: Log<unknown>, directory: string, backend: CommonO
   }
 }
 
-/** On a terminal: what the user types is appended, and the other process shows it. */
-async function playground(log: Log<unknown>, directory: string, backend: CommonOptions['backend']): Promise<void> {
-  const follower = await followInChild(directory, backend)
-  const terminal = createInterface({ input: process.stdin })
-  try {
-    say('Type a line and press Enter to append it; an empty line or Ctrl-D ends.')
-    for await (const line of terminal) {
-      if (line === '') break
-      await follower.sees(await log.append({ typed: line }, { key: 'typed' }))
-    }
-  } finally {
-    terminal.close()
-    await follower.stop()
-  }
+async function seal(log: Log<unknown>): Promise<void> {
+  const started = performance.now()
+  const chunks = await describeChunks(log, await log.chunks.seal())
+  say(`Sealed in ${(performance.now() - started).toFixed(0)} ms; such files are served by sendfile(2):`)
+  printChunks(chunks, 'nothing')
 }

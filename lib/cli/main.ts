@@ -2,22 +2,24 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addAppend } from './append.js'
+import { addChunks } from './chunks.js'
 import { addDemo } from './demo.js'
 import { EXIT, EXIT_CODES_HELP, errorAsJson, exitCodeOf } from './exit-codes.js'
 import { addMaintenance } from './maintenance.js'
 import { endQuietlyOnClosedPipe } from './output.js'
 import { addRead } from './read.js'
+import { addServe } from './serve.js'
 import { addStat } from './stat.js'
 
 function createProgram(): Command {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
   const program = new Command('sealog')
-    .description('Append-only logs: write, read, inspect and repair them.\nReading commands work beside a live writer.')
+    .description('Append-only logs: write, read, inspect, repair and serve them.\nReading commands work beside a live writer.')
     .version(version)
     .showHelpAfterError('(sealog <command> --help tells more)')
     .addHelpText('after', EXIT_CODES_HELP)
     .exitOverride()
-  for (const add of [addAppend, addRead, addStat, addMaintenance, addDemo]) add(program)
+  for (const add of [addAppend, addRead, addStat, addMaintenance, addChunks, addServe, addDemo]) add(program)
   return program
 }
 

@@ -42,6 +42,18 @@ export function printTable(rows: ReadonlyArray<readonly [string, string]>): void
   for (const [name, value] of rows) process.stdout.write(`${name.padEnd(width)}  ${value}\n`)
 }
 
+/** A table with a heading; the last column is as wide as it likes. */
+export function printColumns(heading: readonly string[], rows: ReadonlyArray<readonly string[]>): void {
+  const widths = heading.map((name, column) => Math.max(name.length, ...rows.map((row) => row[column].length)))
+  for (const row of [heading, ...rows])
+    process.stdout.write(
+      `${row
+        .map((cell, column) => cell.padEnd(widths[column]))
+        .join('  ')
+        .trimEnd()}\n`,
+    )
+}
+
 export const formatCount = (count: number): string => Math.round(count).toLocaleString('en-US')
 
 export function formatBytes(bytes: number): string {
@@ -51,13 +63,16 @@ export function formatBytes(bytes: number): string {
 }
 
 /** Aborted by Ctrl-C or a polite kill; `dispose` gives both back their usual meaning. */
-export function untilInterrupted(): { readonly signal: AbortSignal; dispose(): void } {
+export function untilInterrupted(): { readonly signal: AbortSignal; readonly happened: Promise<void>; dispose(): void } {
   const controller = new AbortController()
+  const { signal } = controller
+  const happened = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
   const abort = () => controller.abort()
   process.once('SIGINT', abort)
   process.once('SIGTERM', abort)
   return {
-    signal: controller.signal,
+    signal,
+    happened,
     dispose() {
       process.off('SIGINT', abort)
       process.off('SIGTERM', abort)

@@ -1,5 +1,5 @@
 /** Runs the compiled command line as its users do: as a process of its own. */
-import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,7 +23,32 @@ export interface Command {
 
 export function start(args: readonly string[], options: SpawnOptions & { nodeArgs?: readonly string[] } = {}): Command {
   const { nodeArgs = [], ...spawnOptions } = options
-  const child = spawn(process.execPath, [...nodeArgs, MAIN, ...args], { stdio: 'pipe', ...spawnOptions })
+  return launch(process.execPath, [...nodeArgs, MAIN, ...args], spawnOptions)
+}
+
+/** Hands what comes to standard input to a terminal of its own, and what the terminal shows to standard output. */
+const TERMINAL = `
+import os, pty, sys
+status = pty.spawn(sys.argv[1:])
+sys.exit(os.waitstatus_to_exitcode(status))
+`
+
+export const hasTerminal = canMakeTerminal()
+
+function canMakeTerminal(): boolean {
+  const { status, error } = spawnSync('python3', ['-c', 'import os, pty; os.waitstatus_to_exitcode'])
+  if (status === 0) return true
+  console.warn(`SKIPPED: commands on a terminal: python3 cannot make one (${error?.message ?? `exit code ${status}`})`)
+  return false
+}
+
+/** The same on a terminal; a written \x03 is Ctrl-C. */
+export function onTerminal(args: readonly string[], options: SpawnOptions): Command {
+  return launch('python3', ['-c', TERMINAL, process.execPath, MAIN, ...args], options)
+}
+
+function launch(program: string, args: readonly string[], options: SpawnOptions): Command {
+  const child = spawn(program, args, { stdio: 'pipe', ...options })
   let stdout = ''
   let stderr = ''
   child.stdout?.setEncoding('utf8').on('data', (text) => {

@@ -1,8 +1,9 @@
 import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { sealog, start, temporary, until } from './command.js'
+import { hasTerminal, onTerminal, sealog, start, temporary, until } from './command.js'
 
 let place: ReturnType<typeof temporary>
 beforeEach(() => {
@@ -22,7 +23,10 @@ describe('the demo', () => {
     expect(first.stdout).toMatch(/records\/s, .* groups, .* syncs/)
     expect(first.stdout).toContain('verified 72,422 records')
     expect(first.stdout).toMatch(/\[\d+\] offset 72426: /)
+    expect(first.stdout).toMatch(/^0 +0 to \d+ +[\d,]+ +1\d\.\d MB +json /m)
+    expect(first.stdout).toMatch(/^\d chunks, 72,427 records, /m)
     expect(first.stdout).toContain('The data is in ./data/demo')
+    expect(first.stdout).toContain('npx sealog serve data/demo')
 
     const again = await demo(join(place.path, 'none.ndjson'))
     expect(again.status).toBe(2)
@@ -33,6 +37,41 @@ describe('the demo', () => {
     expect(own.stdout).toContain('verified 5 records in 4 transactions')
     const { stdout } = await sealog(['stat', join(place.path, 'data', 'demo'), '--json'])
     expect(JSON.parse(stdout)).toMatchObject({ startOffset: 0, endOffset: 10, codec: 'json' })
+    const listed = await sealog(['chunks', join(place.path, 'data', 'demo'), '--json'])
+    expect(JSON.parse(listed.stdout)).toMatchObject({ chunks: [{ first: 0, last: 9, records: 10 }] })
+  })
+
+  test.runIf(hasTerminal)('on a terminal it serves the log at a free port and appends what is typed, until Ctrl-C', async () => {
+    writeFileSync(join(place.path, 'own.ndjson'), `${change(1, 'a')}\n${change(2, 'b')}\n{"free":"form"}\n`)
+    // the port it would like to have is taken, here or by somebody else
+    const other = createServer()
+    await new Promise<void>((resolve) => other.once('error', () => resolve()).listen(4437, '127.0.0.1', resolve))
+    const { child, result, stdout } = onTerminal(['demo', 'own.ndjson'], { cwd: place.path, env: { ...process.env, INIT_CWD: place.path } })
+    try {
+      await until(() => stdout().includes('Ctrl-C ends'), 'the demo to serve')
+      const commands = [...stdout().matchAll(/curl -\w '(http:[^']+)'/g)].map(([, url]) => url)
+      expect(commands).toHaveLength(3)
+      const [start, middle, live] = commands
+      expect(Number(new URL(start).port)).toBeGreaterThan(4437)
+      expect(await (await fetch(start)).json()).toHaveLength(8)
+      expect(await (await fetch(middle)).json()).toHaveLength(4)
+      const stream = (await fetch(live)).body?.getReader()
+      child.stdin?.write('hello\n')
+      let events = ''
+      while (!events.includes('hello')) {
+        const piece = await stream?.read()
+        expect(piece?.done).toBe(false)
+        events += Buffer.from(piece?.value ?? []).toString()
+      }
+      expect(events).toContain('{"typed":"hello"}')
+      await until(() => stdout().includes('  offset 8'), 'the answer to what was typed')
+      child.stdin?.write('\x03')
+      expect((await result).status).toBe(0)
+    } finally {
+      child.kill('SIGKILL')
+      await new Promise((resolve) => other.close(resolve))
+    }
+    expect((await sealog(['tail', '-n', '1', '--raw', join(place.path, 'data', 'demo')])).stdout).toBe('{"typed":"hello"}\n')
   })
 
   test('takes a gzipped file, and names a bad line of it', async () => {

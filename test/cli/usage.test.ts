@@ -9,7 +9,7 @@ beforeEach(() => {
 })
 afterEach(() => place.remove())
 
-test.each(['append', 'cat', 'tail', 'stat', 'verify', 'repair'])('%s --help explains itself', async (verb) => {
+test.each(['append', 'cat', 'tail', 'stat', 'verify', 'repair', 'chunks', 'serve'])('%s --help explains itself', async (verb) => {
   const { status, stdout } = await sealog([verb, '--help'])
   expect(status).toBe(0)
   expect(stdout).toContain(`Usage: sealog ${verb} [options] <dir>`)
@@ -20,7 +20,7 @@ test.each(['append', 'cat', 'tail', 'stat', 'verify', 'repair'])('%s --help expl
 test('--help lists the commands and the exit codes', async () => {
   const { status, stdout } = await sealog(['--help'])
   expect(status).toBe(0)
-  for (const text of ['append', 'cat', 'tail', 'stat', 'verify', 'repair', 'Exit codes']) expect(stdout).toContain(text)
+  for (const text of ['append', 'cat', 'tail', 'stat', 'verify', 'repair', 'chunks', 'serve', 'Exit codes']) expect(stdout).toContain(text)
   expect(stdout).not.toContain('demo')
 })
 
@@ -37,6 +37,8 @@ test.each([
   ['repair', 'log', '--policy', 'hope'],
   ['stat', 'log', '--backend', 'rust'],
   ['stat', 'log', '--wrong'],
+  ['serve', 'log', '--port', '65536'],
+  ['serve', 'log', '--host', '0.0.0.0'],
 ])('a wrong command line is exit code 2: %j', async (...args) => {
   const { status, stdout, stderr } = await sealog(args, '', { cwd: place.path })
   expect(status).toBe(2)
@@ -44,7 +46,7 @@ test.each([
   expect(stderr).not.toBe('')
 })
 
-test.each(['cat', 'tail', 'stat', 'verify'])('%s of a directory without a log is exit code 4', async (verb) => {
+test.each(['cat', 'tail', 'stat', 'verify', 'chunks', 'serve'])('%s of a directory without a log is exit code 4', async (verb) => {
   const { status, stdout, stderr } = await sealog([verb, join(place.path, 'none'), '--json'])
   expect(status).toBe(4)
   expect(stdout).toBe('')
