@@ -3,11 +3,12 @@ import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { CASES } from './cases/index.js'
-import type { Case, Contender, PeerPackage } from './harness/case.js'
+import type { Case, Contender, PeerPackage, Program } from './harness/case.js'
 import { installPeers, type PeerState } from './harness/contenders.js'
 import { describeMachine, isMemory, machineLines } from './harness/machine.js'
 import { BUILD, DATA } from './harness/paths.js'
 import { endProcesses } from './harness/processes.js'
+import { probeProgram } from './harness/programs.js'
 import { compileRawLimits } from './harness/raw-limits.js'
 import { type CaseReport, caseLines, reportCase } from './harness/report.js'
 import { runCase } from './harness/schedule.js'
@@ -102,12 +103,16 @@ async function measureAll(cases: readonly Case[], rounds: number, data: string):
   }
   const machine = describeMachine(data)
   if (isMemory(machine)) quit(`${data} lies in memory (${machine.fileSystem}): nothing would be synced`)
-  const limitFailure = attempt(compileRawLimits)
+  const compilation = attempt(compileRawLimits)
+  const limitFailure = compilation && `the raw limits do not compile: ${compilation}`
   const peers = installPeers(peersOf(cases), say)
+  const programs = new Map(programsOf(cases).map((name) => [name, probeProgram(name)] as const))
+  const missing = (contender: Contender) => missingReason(contender, peers, programs)
   print([
     '```',
     ...machineLines(machine),
     ...[...peers].map(([name, state]) => `peer         ${name} ${state.version ?? `left out: ${state.reason}`}`),
+    ...[...programs].map(([name, state]) => `program      ${name} ${state.version ?? `missing: ${state.reason}`}`),
     `run          ${values.quick ? 'quick, ' : ''}${rounds} rounds, each contender in its own process, in turn; medians; ${new Date().toISOString()}`,
     '```',
   ])
@@ -119,7 +124,7 @@ async function measureAll(cases: readonly Case[], rounds: number, data: string):
       quick: values.quick,
       data,
       say,
-      excluded: (contender) => excluded(contender, peers, limitFailure),
+      excluded: (contender) => (contender.kind === 'limit' && limitFailure !== undefined ? limitFailure : missing(contender)),
     })
     const report = reportCase(one, outcome, values.quick)
     reports.push(report)
@@ -127,32 +132,43 @@ async function measureAll(cases: readonly Case[], rounds: number, data: string):
     print(caseLines(report, one.metrics))
   }
 
-  const result = { machine, peers: Object.fromEntries(peers), quick: values.quick, rounds, date: new Date().toISOString(), cases: reports }
+  const result = {
+    machine,
+    peers: Object.fromEntries(peers),
+    programs: Object.fromEntries(programs),
+    quick: values.quick,
+    rounds,
+    date: new Date().toISOString(),
+    cases: reports,
+  }
   writeFileSync(join(BUILD, 'results.json'), `${JSON.stringify(result, null, 2)}\n`)
   if (values.json) console.log(JSON.stringify(result, null, 2))
   if (values['write-docs']) writeFigures(page)
-  const failed = reports.filter((report) => isFailure(report, cases, peers))
+  const failed = reports.filter((report) => isFailure(report, cases, missing))
   if (failed.length > 0) console.error(`\nbench: failed: ${failed.map(({ name }) => name).join(', ')} (see above)`)
   return failed.length > 0 ? 1 : 0
 }
 
-function excluded(contender: Contender, peers: ReadonlyMap<PeerPackage, PeerState>, limitFailure: string | undefined): string | undefined {
-  if (contender.kind === 'limit' && limitFailure !== undefined) return `the raw limits do not compile: ${limitFailure}`
-  return contender.package === undefined ? undefined : peers.get(contender.package)?.reason
+/** Why a contender cannot take part on this machine: its package or a program is missing. */
+function missingReason(contender: Contender, peers: ReadonlyMap<PeerPackage, PeerState>, programs: ReadonlyMap<Program, PeerState>): string | undefined {
+  const reasons = (contender.programs ?? []).map((name) => programs.get(name)?.reason)
+  if (contender.package !== undefined) reasons.push(peers.get(contender.package)?.reason)
+  return reasons.find((reason) => reason !== undefined)
 }
 
-/** A peer that cannot be installed is no failure, one that breaks in the middle is. */
-function isFailure(report: CaseReport, cases: readonly Case[], peers: ReadonlyMap<PeerPackage, PeerState>): boolean {
+/** A contender whose package or program cannot be had is no failure, one that breaks in the middle is. */
+function isFailure(report: CaseReport, cases: readonly Case[], missing: (contender: Contender) => string | undefined): boolean {
   if (report.mismatches.length > 0) return true
   const contenders = cases.find(({ name }) => name === report.name)!.contenders
-  return Object.keys(report.failures).some((name) => {
-    const contender = contenders.find((one) => one.name === name)!
-    return contender.package === undefined || peers.get(contender.package)?.reason === undefined
-  })
+  return Object.keys(report.failures).some((name) => missing(contenders.find((one) => one.name === name)!) === undefined)
 }
 
 function peersOf(cases: readonly Case[]): PeerPackage[] {
   return [...new Set(cases.flatMap(({ contenders }) => contenders.flatMap((contender) => contender.package ?? [])))].sort()
+}
+
+function programsOf(cases: readonly Case[]): Program[] {
+  return [...new Set(cases.flatMap(({ contenders }) => contenders.flatMap((contender) => contender.programs ?? [])))].sort()
 }
 
 /** Data of runs that were killed. */

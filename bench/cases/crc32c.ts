@@ -1,8 +1,6 @@
-import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { Bench } from 'tinybench'
 import type { Case, Contender, Results, Verdict } from '../harness/case.js'
-import { ROOT } from '../harness/paths.js'
+import { loadKernels } from '../harness/kernels.js'
 import { rawLimit } from '../harness/raw-limits.js'
 
 const SIZES = [64, 256, 1024, 4096, 16384, 65536] as const
@@ -42,22 +40,12 @@ const memcpy: Contender = {
   measure: async () => ({ values: perSize((size) => rawLimit('memcpy', { size }).bytesPerSecond / 1e9), work: {} }),
 }
 
-type Crc32c = (bytes: Uint8Array, seed: number) => number
-
-/** The kernels are no public interface; taken from the built package by path. */
-interface Seam {
-  createKernels(backend: 'native' | 'js', limits: object, wake: () => void): { crc32c: Crc32c; stop(): void }
-}
-
-const LIMITS = { syncThreads: 1, writeThreads: 1, readerThreads: 1, stagingBytes: 65536 }
-
 function fromJavaScript(name: string, kind: Contender['kind'], backend: 'native' | 'js'): Contender {
   return {
     name,
     kind,
     measure: async () => {
-      const { createKernels } = (await import(pathToFileURL(join(ROOT, 'dist/kernels/backend.js')).href)) as Seam
-      const kernels = createKernels(backend, LIMITS, () => {})
+      const kernels = await loadKernels(backend)
       const bench = new Bench({ time: 150, warmupTime: 50 })
       let sink = 0
       for (const size of SIZES) {

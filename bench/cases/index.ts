@@ -1,12 +1,18 @@
 import type { Case } from '../harness/case.js'
 import { appendFlush } from './append-flush.js'
 import { appendFsync1, appendFsync64, appendFsync1000 } from './append-fsync.js'
+import { appendWhileSealing } from './append-while-sealing.js'
 import { crc32c } from './crc32c.js'
+import { httpFanOut, httpTail } from './http-live.js'
+import { httpSealed } from './http-sealed.js'
+import { httpStalled } from './http-stalled.js'
 import { indexLookup } from './index-lookup.js'
 import { idleLogs, memory } from './memory.js'
 import { randomRead } from './random-read.js'
 import { reopen } from './reopen.js'
 import { scan } from './scan.js'
+import { sealing } from './sealing.js'
+import { tailCache, tailCatchUp } from './tail-cache.js'
 
 export const CASES: readonly Case[] = [
   appendFlush,
@@ -20,4 +26,12 @@ export const CASES: readonly Case[] = [
   reopen,
   memory,
   idleLogs,
+  tailCache,
+  tailCatchUp,
+  sealing,
+  appendWhileSealing,
+  ...httpSealed,
+  httpStalled,
+  httpTail,
+  httpFanOut,
 ]

@@ -1,7 +1,10 @@
 /** What a benchmark case is made of. A case names its contenders; the harness runs each of them in a process of its own. */
 
 /** Packages of bench/contenders. */
-export type PeerPackage = 'lmdb' | 'better-sqlite3' | 'classic-level'
+export type PeerPackage = 'lmdb' | 'better-sqlite3' | 'classic-level' | 'send' | '@durable-streams/server'
+
+/** Programs of the system (Debian packages of these names). */
+export type Program = 'wrk' | 'nginx'
 
 export interface Metric {
   readonly key: string
@@ -34,6 +37,8 @@ export interface Contender {
   /** `limit`: what the machine does without Node or without a log; `baseline`: sealog's own other ways, shown, not raced. */
   readonly kind: 'sealog' | 'baseline' | 'peer' | 'limit'
   readonly package?: PeerPackage
+  /** A contender is left out, with the reason, where one of them is missing. */
+  readonly programs?: readonly Program[]
   readonly nodeFlags?: readonly string[]
   /** Runs once, before the first round: data that every round reads. */
   prepare?(run: Run): Promise<void>

@@ -1,4 +1,7 @@
-/** One child process per measurement, so that no contender inherits another's heap, optimised code, threads or open files. */
+/**
+ * One child process per measurement, so that no contender inherits another's heap, optimised code, threads or open files. Each leads a process group of its
+ * own, so that servers and load generators that it started end with it, however it ends.
+ */
 import { type ChildProcess, fork } from 'node:child_process'
 import type { Contender, Measurement } from './case.js'
 import { CHILD } from './paths.js'
@@ -24,13 +27,22 @@ const EXIT_LIMIT_MS = 20_000
 const running = new Set<ChildProcess>()
 
 export function endProcesses(): void {
-  for (const child of running) child.kill('SIGKILL')
+  for (const child of running) endGroup(child)
+}
+
+function endGroup({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
 }
 
 export function runProcess(order: Order, contender: Contender): Promise<Reply> {
   return new Promise((resolve) => {
     const child = fork(CHILD, [JSON.stringify(order)], {
       execArgv: [...(contender.nodeFlags ?? [])],
+      detached: true,
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     })
     running.add(child)
@@ -39,7 +51,7 @@ export function runProcess(order: Order, contender: Contender): Promise<Reply> {
     let limit = setTimeout(() => stop(`took longer than ${TIME_LIMIT_MS / 60_000} minutes`), TIME_LIMIT_MS)
     const stop = (why: string) => {
       reply = { error: why }
-      child.kill('SIGKILL')
+      endGroup(child)
     }
     child.stderr!.on('data', (text: Buffer) => {
       complaint = (complaint + text.toString()).slice(-4000)
@@ -54,6 +66,7 @@ export function runProcess(order: Order, contender: Contender): Promise<Reply> {
     })
     child.on('close', (code, signal) => {
       clearTimeout(limit)
+      endGroup(child)
       running.delete(child)
       if (reply === undefined || (code !== 0 && !('error' in reply))) {
         const how = signal ? `ended by ${signal}` : `ended with code ${code}`

@@ -22,11 +22,17 @@ export function compileRawLimits(): void {
 /** Numbers, but for the name of a CRC implementation, which nobody reads. */
 export type RawOutput = Readonly<Record<string, number>>
 
+type Command = 'memcpy' | 'crc' | 'append' | 'sync' | 'pread' | 'scan'
 type Arguments = Readonly<Record<string, number | string | readonly string[]>>
 
-export function rawLimit(command: 'memcpy' | 'crc' | 'append' | 'sync' | 'pread' | 'scan', values: Arguments): RawOutput {
-  const rest = Object.entries(values).flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one) => `${name}=${one}`))
-  return JSON.parse(execFileSync(PROGRAM, [command, ...rest], { encoding: 'utf8' })) as RawOutput
+/** Program and arguments, for those who run it beside something else. */
+export function rawLimitCommand(command: Command, values: Arguments): [program: string, ...rest: string[]] {
+  return [PROGRAM, command, ...Object.entries(values).flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one) => `${name}=${one}`))]
+}
+
+export function rawLimit(command: Command, values: Arguments): RawOutput {
+  const [program, ...rest] = rawLimitCommand(command, values)
+  return JSON.parse(execFileSync(program, rest, { encoding: 'utf8' })) as RawOutput
 }
 
 /** Segment files that sealog wrote in this case, for limits that read what sealog reads. */
