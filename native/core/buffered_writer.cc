@@ -6,6 +6,12 @@
 
 namespace sealog {
 
+namespace {
+
+constexpr uint64_t kWriteBackBytes = 512 * 1024;
+
+}  // namespace
+
 int BufferedWriter::Flush() {
   Put(buffer_, used_);
   used_ = 0;
@@ -35,6 +41,14 @@ void BufferedWriter::Put(const uint8_t* from, size_t length) {
   if (status_ < 0) return;
   crc_ = Crc32cExtend(crc_, from, length);
   position_ += length;
+  if (position_ - started_ >= kWriteBackBytes) WriteBack();
+}
+
+void BufferedWriter::WriteBack() {
+  io_.WriteBack(fd_, started_, position_ - started_, false);
+  if (started_ > settled_) io_.WriteBack(fd_, settled_, started_ - settled_, true);
+  settled_ = started_;
+  started_ = position_;
 }
 
 }  // namespace sealog

@@ -9,12 +9,19 @@
 namespace sealog {
 
 // Writes a file from one position on, through a buffer of fixed size, and keeps the CRC-32C of what it wrote. The first
-// failure stays: whatever follows it is dropped.
+// failure stays: whatever follows it is dropped. What it writes is written back to the disk as it goes, one stretch
+// under way while the next is filled: the sync at the end would else hold up every other sync on the same disk.
 class BufferedWriter {
  public:
   // The buffer belongs to the caller and must outlive the writer; `capacity` is at least 1.
   BufferedWriter(Io& io, int fd, uint64_t position, uint8_t* buffer, size_t capacity)
-      : io_(io), fd_(fd), buffer_(buffer), capacity_(capacity), position_(position) {}
+      : io_(io),
+        fd_(fd),
+        buffer_(buffer),
+        capacity_(capacity),
+        position_(position),
+        settled_(position),
+        started_(position) {}
   BufferedWriter(const BufferedWriter&) = delete;
   BufferedWriter& operator=(const BufferedWriter&) = delete;
 
@@ -38,6 +45,7 @@ class BufferedWriter {
  private:
   void Overflow(const uint8_t* from, size_t length);
   void Put(const uint8_t* from, size_t length);
+  void WriteBack();
 
   Io& io_;
   const int fd_;
@@ -45,6 +53,9 @@ class BufferedWriter {
   const size_t capacity_;
   size_t used_ = 0;
   uint64_t position_;
+  // Written back up to here; and about to be, up to there.
+  uint64_t settled_;
+  uint64_t started_;
   uint64_t bytes_ = 0;
   uint32_t crc_ = 0;
   int status_ = 0;

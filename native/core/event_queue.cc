@@ -24,10 +24,11 @@ size_t EventQueue::Drain(EventRow* into, size_t max_rows) {
   const size_t count = std::min(max_rows, rows_.size() - drained_);
   std::copy_n(rows_.begin() + static_cast<ptrdiff_t>(drained_), count, into);
   drained_ += count;
+  // Also when rows are left: whoever stops draining before the end must be able to be woken for them.
+  notified_ = false;
   if (drained_ == rows_.size()) {
     rows_.clear();
     drained_ = 0;
-    notified_ = false;
   }
   return count;
 }

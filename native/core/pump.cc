@@ -195,7 +195,11 @@ void Pump::TakeTurn(Transfer* transfer, MutexLock& lock) {
       return;
     }
   }
-  if (cold) cold_turns_++;
+  if (cold) {
+    cold_turns_++;
+    // Those who wait may not know of the next deadline yet, and this thread may be away for long.
+    poller_.Wake();
+  }
   const uint64_t before = transfer->sent;
   int status = 0;
   if (!stopped_ && !transfer->cancelled) {

@@ -315,6 +315,15 @@ void PosixIo::ReadAhead([[maybe_unused]] int fd, [[maybe_unused]] uint64_t posit
 #endif
 }
 
+void PosixIo::WriteBack([[maybe_unused]] int fd, [[maybe_unused]] uint64_t position, [[maybe_unused]] uint64_t length,
+                        [[maybe_unused]] bool wait) {
+#if defined(SYNC_FILE_RANGE_WRITE)
+  const unsigned flags = SYNC_FILE_RANGE_WRITE | (wait ? SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER : 0u);
+  // A failure shows in the sync that follows sooner or later.
+  sync_file_range(fd, static_cast<off_t>(position), static_cast<off_t>(length), flags);
+#endif
+}
+
 int PosixIo::DuplicateSocket(int fd) {
   const int duplicate = RetryInterrupted([&] { return fcntl(fd, F_DUPFD_CLOEXEC, 0); });
   if (duplicate < 0) return duplicate;

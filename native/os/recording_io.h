@@ -46,6 +46,9 @@ class RecordingIo final : public Io {
   }
   int IsResident(int fd, uint64_t position) override { return inner_.IsResident(fd, position); }
   void ReadAhead(int fd, uint64_t position, uint64_t length) override { inner_.ReadAhead(fd, position, length); }
+  void WriteBack(int fd, uint64_t position, uint64_t length, bool wait) override {
+    inner_.WriteBack(fd, position, length, wait);
+  }
   int DuplicateSocket(int fd) override { return inner_.DuplicateSocket(fd); }
   void ShutDownSocket(int fd) override { inner_.ShutDownSocket(fd); }
   void CloseSocket(int fd) override { inner_.CloseSocket(fd); }

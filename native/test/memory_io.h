@@ -58,6 +58,7 @@ class MemoryIo : public Io {
   int64_t SendFile(int, int, uint64_t, size_t) override { return -ENOSYS; }
   int IsResident(int, uint64_t) override { return -EOPNOTSUPP; }
   void ReadAhead(int, uint64_t, uint64_t) override {}
+  void WriteBack(int, uint64_t, uint64_t, bool) override {}
   int DuplicateSocket(int) override { return -ENOSYS; }
   void ShutDownSocket(int) override {}
   void CloseSocket(int) override {}
