@@ -25,11 +25,13 @@ const SYSTEM_CALLS: Readonly<Record<number, string>> = {
   [k.FILE_FIND_GROUP]: 'pread',
   [k.FILE_ZEROS]: 'pread',
   [k.FILE_READ_MANY]: 'pread',
+  [k.FILE_RENDER]: 'pread or pwrite',
+  [k.FILE_CHECKSUM]: 'pread',
 }
 
-const { ENOENT, ENOSPC, EDQUOT, EFBIG, EEXIST, EAGAIN, EACCES, ENOSYS, EOPNOTSUPP, EADDRINUSE, EROFS, EPERM } = constants.errno
+const { ENOENT, ENOSPC, EDQUOT, EFBIG, EEXIST, EAGAIN, EACCES, ENOSYS, EOPNOTSUPP, EADDRINUSE, EROFS, EPERM, EINVAL } = constants.errno
 
-export { EACCES, EADDRINUSE, EAGAIN, EDQUOT, EEXIST, EFBIG, ENOENT, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, EROFS }
+export { EACCES, EADDRINUSE, EAGAIN, EDQUOT, EEXIST, EFBIG, EINVAL, ENOENT, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, EROFS }
 
 /** The error Node would have thrown for this system call: the `cause` of a LogError. */
 export function systemError(errno: number, syscall: string, path?: string): NodeJS.ErrnoException {

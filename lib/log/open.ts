@@ -7,6 +7,7 @@ import { COMMITTED_FILE, MANIFEST_FILE, parseSegmentFile, SEGMENTS_DIRECTORY } f
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
+import { EACCES, EINVAL, EPERM, EROFS } from '../kernels/system-error.js'
 import type { TaskQueue } from '../kernels/task.js'
 import { adoptSettings, type LogOptions, newSettings, type SessionOptions, storedSettings } from '../options.js'
 import { cutTail, saveTail } from '../segment/cut-tail.js'
@@ -22,6 +23,7 @@ import { applyTruncation } from './truncation.js'
 import { verifyClosed } from './verify-segment.js'
 
 const COPY_BYTES = 1024 * 1024
+const NOT_OURS: ReadonlySet<number> = new Set([EACCES, EPERM, EROFS, EINVAL])
 
 /** A log as recovery leaves it: everything that is served is durable. */
 export interface OpenedLog {
@@ -35,19 +37,32 @@ export interface OpenedLog {
   readonly readOnlyReason: LogError | undefined
 }
 
-/** Settings that a new log cannot have are refused before anything is created. */
-export function* checkSettings(directory: string, options: LogOptions, session: SessionOptions): Procedure<void> {
-  if (session.create && (yield* io.statPath(path.join(directory, MANIFEST_FILE))) === undefined) newSettings(options, session)
+/** Creates the directory of a log that is not there yet. Settings that a new log cannot have are refused before anything is created. */
+export function* makePlace(directory: string, options: LogOptions, session: SessionOptions): Procedure<void> {
+  if ((yield* io.statPath(path.join(directory, MANIFEST_FILE))) !== undefined) return
+  if (session.create) newSettings(options, session)
+  yield* makeDirectories(directory, session.create)
 }
 
-/** Creates the directories; each new one is synced in its parent. */
-export function* makeDirectories(directory: string, create: boolean): Procedure<void> {
-  const facts = yield* io.statPath(directory)
-  if (facts === undefined) {
-    if (!create) throw new LogError('ERR_SEALOG_NOT_FOUND', `there is no log in ${directory}`, { file: directory })
-    const parent = path.dirname(directory)
-    if (parent !== directory) yield* makeDirectories(parent, true)
-    if (yield* io.mkdir(directory)) yield* io.syncDirectory(parent)
+/** Each new directory is synced in its parent; one that is there may have been made by a process that was killed before it came to that. */
+function* makeDirectories(directory: string, create: boolean): Procedure<void> {
+  const parent = path.dirname(directory)
+  if ((yield* io.statPath(directory)) !== undefined) {
+    if (create && parent !== directory) yield* syncIfAllowed(parent)
+    return
+  }
+  if (!create) throw new LogError('ERR_SEALOG_NOT_FOUND', `there is no log in ${directory}`, { file: directory })
+  yield* makeDirectories(parent, true)
+  if (yield* io.mkdir(directory)) yield* io.syncDirectory(parent)
+}
+
+/** A directory that may only be passed through was not changed by a process of ours. */
+function* syncIfAllowed(directory: string): Procedure<void> {
+  try {
+    yield* io.syncDirectory(directory)
+  } catch (error) {
+    const { errno = 0 } = error as LogError
+    if (!NOT_OURS.has(-errno)) throw error
   }
 }
 

@@ -7,7 +7,7 @@ import { checkEncodings } from '../sealing/siblings.js'
 import { CommitDriver } from './commit-driver.js'
 import { type Environment, environmentFor } from './environment.js'
 import { WriterLock } from './lock.js'
-import { checkSettings, makeDirectories, openUnderLock } from './open.js'
+import { makePlace, openUnderLock } from './open.js'
 import type { Sources } from './parts.js'
 
 /** A log that is open: its commit path, and why it may only be read, if so. */
@@ -51,8 +51,7 @@ export class WriterSession {
     const environment = environmentFor(options.backend)
     const { runner } = environment
     const place = path.resolve(directory)
-    await runner.run(checkSettings(place, given, options))
-    await runner.run(makeDirectories(place, options.create))
+    await runner.run(makePlace(place, given, options))
     const lock = await WriterLock.acquire(place, runner, options.durability, options.lock)
     try {
       const session = new WriterSession(place, environment, options, given, sources, lock, onChange)

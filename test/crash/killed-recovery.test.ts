@@ -17,7 +17,7 @@ import { type DiskEvent, parseRecording } from '../support/recording.js'
 import { Disk, type DiskImage, hashOf, materialize } from '../support/replay.js'
 
 const SOAK = process.env.SEALOG_SOAK !== undefined
-const IMAGES_PER_EVENT = SOAK ? 20 : 5
+const IMAGES_PER_EVENT = SOAK ? 20 : 3
 /** Of the kills in the middle of appends every so many is followed further, of the others all. */
 const STRIDE = SOAK ? 1 : 16
 const OPTIONS = { segmentBytes: 1024, indexIntervalBytes: 128, idleMarkMs: 3_600_000, syncIntervalMs: 3_600_000 } as const
@@ -68,80 +68,123 @@ async function live(backend: Backend): Promise<{ events: readonly DiskEvent[]; p
   return { events, promises }
 }
 
-function check(log: Log, { start, values }: Promised): void {
+/** The record that the recovered log acknowledges, once it has. */
+const AFTERWARDS = 'after the kill'
+
+function check(log: Log, { start, values }: Promised, afterwards: number | undefined): void {
   expect(log.startOffset).toBeLessThanOrEqual(start)
-  const records = readRecords(log)
   expect(log.endOffset).toBeGreaterThanOrEqual(values.length)
-  for (const { offset, value } of records) if (offset < values.length) expect(text(value)).toBe(values[offset])
+  for (const { offset, value } of readRecords(log)) if (offset < values.length && offset !== afterwards) expect(text(value)).toBe(values[offset])
+  if (afterwards !== undefined) expect(text(log.getSync(afterwards)?.value ?? new Uint8Array(0))).toBe(AFTERWARDS)
 }
 
-/** Opens what is there, looks, closes; the recording of it. */
-async function recover(image: DiskImage, backend: Backend, promised: Promised, record: boolean): Promise<readonly DiskEvent[]> {
+interface Recovery {
+  readonly events: readonly DiskEvent[]
+  /** Offset of the record that was acknowledged at the end of them. */
+  readonly offset: number
+}
+
+async function inImage<T>(image: DiskImage, backend: Backend, use: (log: Log, directory: string) => Promise<T>): Promise<T> {
   const directory = makeDirectory('image')
-  const testing = testingOf(backend)
   try {
     materialize(image, directory)
-    if (record) testing.record(true)
     const log = await open(directory, backend)
-    check(log, promised)
-    const events = record ? parseRecording(testing.takeRecording(), directory) : []
-    if (record) testing.record(false)
-    await log.close()
-    return events
+    try {
+      return await use(log, directory)
+    } finally {
+      await log.close()
+    }
   } finally {
     fs.rmSync(directory, { recursive: true, force: true })
   }
 }
 
-describe.each(backends)('killed, then without power during recovery (%s)', (backend) => {
-  it('G1, G8: what was acknowledged is there, and the log opens', async () => {
-    const { events, promises } = await live(backend)
-    const random = new Random(3)
-    const disk = Disk.of(new Map([['log', undefined]]))
-    let promised = promises[0]
-    let opened = 0
-    let kills = 0
-    const manifests = new Set<number>()
-    const seen = new Set<string>()
-    for (const [at, event] of events.entries()) {
-      if (event.kind === 'note') promised = promises[event.number]
-      if (event.kind !== 'mkdir' || event.path !== 'log') disk.apply(event)
-      if (event.kind === 'open' && event.path.endsWith('MANIFEST')) manifests.add(event.fd)
-      if (event.kind === 'close') manifests.delete(event.fd)
-      const plans = event.kind === 'unlink' || event.kind === 'rename' || (event.kind === 'write' && manifests.has(event.fd))
-      const killed = disk.live()
-      const hash = hashOf(killed)
-      if (seen.has(hash)) continue
-      seen.add(hash)
-      if (!plans && kills++ % STRIDE !== 0) continue
-      // What the process wrote and did not sync is still not durable: recovery goes on with this very disk.
-      const after = new Disk()
-      for (const earlier of events.slice(0, at + 1)) after.apply(earlier)
-      after.endProcess()
-      for (const step of await recover(killed, backend, promised, true)) {
-        after.apply(step)
-        if (!CHANGES.has(step.kind)) continue
-        let images = 0
-        for (const image of after.crashes(random, IMAGES_PER_EVENT)) {
-          if (++images > IMAGES_PER_EVENT) break
-          const found = `${promises.indexOf(promised)} ${hashOf(image)}`
-          if (seen.has(found)) continue
-          seen.add(found)
-          try {
-            await recover(afterReboot(image), backend, promised, false)
-          } catch (error) {
-            throw new Error(
-              `killed behind event ${at} (${event.kind}), power lost at ${step.kind} ${'path' in step ? step.path : ''}: ${(error as Error).message}`,
-              {
-                cause: error,
-              },
-            )
-          }
-          opened++
+/** Opens what a kill left and appends to it; the recording of that. */
+function recover(image: DiskImage, backend: Backend, promised: Promised): Promise<Recovery> {
+  const testing = testingOf(backend)
+  testing.record(true)
+  return inImage(image, backend, async (log, directory) => {
+    check(log, promised, undefined)
+    const offset = await log.append(Buffer.from(AFTERWARDS))
+    const events = parseRecording(testing.takeRecording(), directory)
+    testing.record(false)
+    return { events, offset }
+  })
+}
+
+/** A sync that the replay leaves out, as if the code had never made it. */
+type Mutant = (step: DiskEvent, steps: readonly DiskEvent[], at: number) => boolean
+
+const syncs: ReadonlySet<string> = new Set(['syncBegin', 'syncEnd'])
+const directorySyncs: ReadonlySet<string> = new Set(['syncDirectoryBegin', 'syncDirectoryEnd'])
+
+/** MANIFEST is opened and synced once before anything else of recovery changes the disk; then its directory. */
+function firstSync(kinds: ReadonlySet<string>): Mutant {
+  return (step, steps, at) => kinds.has(step.kind) && steps.slice(0, at).filter((earlier) => earlier.kind === step.kind).length === (kinds === syncs ? 1 : 0)
+}
+
+/** Follows kills through recovery; what broke first, or how many images held. */
+async function explore(backend: Backend, isDropped: Mutant): Promise<{ readonly opened: number; readonly failure: string | undefined }> {
+  const { events, promises } = await live(backend)
+  const random = new Random(3)
+  const disk = Disk.of(new Map([['log', undefined]]))
+  const manifests = new Set<number>()
+  const seen = new Set<string>()
+  let promised = promises[0]
+  let opened = 0
+  let kills = 0
+  for (const [at, event] of events.entries()) {
+    if (event.kind === 'note') promised = promises[event.number]
+    if (event.kind !== 'mkdir' || event.path !== 'log') disk.apply(event)
+    if (event.kind === 'open' && event.path.includes('MANIFEST')) manifests.add(event.fd)
+    if (event.kind === 'close') manifests.delete(event.fd)
+    const plans = event.kind === 'unlink' || event.kind === 'rename' || (event.kind === 'write' && manifests.has(event.fd))
+    const killed = disk.live()
+    const hash = hashOf(killed)
+    if (seen.has(hash)) continue
+    seen.add(hash)
+    if (!plans && kills++ % STRIDE !== 0) continue
+    // What the process wrote and did not sync is still not durable: recovery goes on with this very disk.
+    const after = new Disk()
+    for (const earlier of events.slice(0, at + 1)) after.apply(earlier)
+    after.endProcess()
+    const recovery = await recover(killed, backend, promised)
+    for (const [number, step] of recovery.events.entries()) {
+      if (!isDropped(step, recovery.events, number)) after.apply(step)
+      const last = number === recovery.events.length - 1
+      if (!CHANGES.has(step.kind) && !last) continue
+      let images = 0
+      for (const image of after.crashes(random, IMAGES_PER_EVENT)) {
+        if (++images > IMAGES_PER_EVENT) break
+        const found = `${promises.indexOf(promised)} ${last} ${hashOf(image)}`
+        if (seen.has(found)) continue
+        seen.add(found)
+        opened++
+        try {
+          await inImage(afterReboot(image), backend, async (log) => check(log, promised, last ? recovery.offset : undefined))
+        } catch (error) {
+          const where = `killed behind event ${at} (${event.kind}), power lost at ${step.kind} ${'path' in step ? step.path : ''}`
+          return { opened, failure: `${where}: ${(error as Error).message}` }
         }
       }
     }
+  }
+  return { opened, failure: undefined }
+}
+
+describe.each(backends)('killed, then without power during recovery (%s)', (backend) => {
+  it('G1, G8: what was acknowledged is there, and the log opens', async () => {
+    const { opened, failure } = await explore(backend, () => false)
     console.log(`killed, then without power, ${backend}: ${opened} images`)
+    expect(failure).toBeUndefined()
     expect(opened).toBeGreaterThan(200)
+  })
+
+  it.each([
+    ['the sync of MANIFEST before it is believed', firstSync(syncs)],
+    ['the sync of its name', firstSync(directorySyncs)],
+    ['the syncs of the directory of segments', (step: DiskEvent) => directorySyncs.has(step.kind) && 'path' in step && step.path.endsWith('segments')],
+  ])('is found out when it is missing: %s', async (_what, isDropped) => {
+    expect((await explore(backend, isDropped)).failure).toBeDefined()
   })
 })

@@ -2,7 +2,7 @@
 import path from 'node:path'
 import { COMMIT_FRAME_BYTES, FRAME_COMMIT } from '../../lib/format/constants.js'
 import { isTornFile, parseSegmentFile } from '../../lib/format/names.js'
-import type { Run } from './crash-run.js'
+import { LOG_NAME, type Run } from './crash-run.js'
 
 export const SYNC_KINDS = [
   'group',
@@ -14,6 +14,7 @@ export const SYNC_KINDS = [
   'MANIFEST record',
   'MANIFEST.tmp before the rename',
   'directory after the rename of MANIFEST.tmp',
+  'name of MANIFEST before it is believed',
   'rewrite of what recovery found',
   'recovery: directories',
   'saved tail before the cut',
@@ -28,8 +29,10 @@ export const SYNC_KINDS = [
 
 export type SyncKind = (typeof SYNC_KINDS)[number]
 
-/** Syncs whose absence no crash shows, and why; they are kept because each makes its step right by itself. */
+/** Syncs whose absence no crash here shows, and why; they are kept because each makes its step right by itself. */
 export const REDUNDANT: Partial<Record<SyncKind, string>> = {
+  'name of MANIFEST before it is believed': 'it takes a kill right before a sync; killed-recovery.test.ts finds it',
+  'recovery: directories': 'it takes a kill between a rename and its sync; killed-recovery.test.ts finds it',
   'segment directory after an unlink': 'MANIFEST no longer lists the file: when it comes back, open removes it again',
   'size of a cut segment': 'before open returns, the same file is synced once more with the rest of what was recovered',
   'directory of segments in the log': 'MANIFEST is created, and the same directory synced, before anything is acknowledged',
@@ -49,6 +52,7 @@ export function classifySyncs({ events, history }: Run): Map<number, SyncKind> {
   const open = new Map<string, SyncKind>()
   let changed = ''
   let truncating = false
+  let synced = ''
   const contextOf = (name: string): Context => {
     const context = contexts.get(name) ?? { truncated: false, marked: false }
     contexts.set(name, context)
@@ -80,13 +84,16 @@ export function classifySyncs({ events, history }: Run): Map<number, SyncKind> {
         const name = files.get(event.fd) ?? ''
         const kind = fileSync(name, contextOf(name), event.recovering === true, truncating)
         contexts.delete(name)
+        synced = name
         open.set(`${event.fd}`, kind)
         kinds.set(at, kind)
         return
       }
       case 'syncDirectoryBegin': {
-        const kind = directorySync(event.path, changed, event.recovering === true, truncating)
+        const believed = event.recovering === true && path.basename(synced) === 'MANIFEST' && path.basename(event.path) === LOG_NAME
+        const kind = believed ? 'name of MANIFEST before it is believed' : directorySync(event.path, changed, event.recovering === true, truncating)
         changed = ''
+        synced = ''
         open.set(event.path, kind)
         kinds.set(at, kind)
         return
