@@ -45,8 +45,8 @@ void BufferedWriter::Put(const uint8_t* from, size_t length) {
 }
 
 void BufferedWriter::WriteBack() {
-  io_.WriteBack(fd_, started_, position_ - started_, false);
-  if (started_ > settled_) io_.WriteBack(fd_, settled_, started_ - settled_, true);
+  status_ = io_.WriteBack(fd_, started_, position_ - started_, false);
+  if (status_ == 0 && started_ > settled_) status_ = io_.WriteBack(fd_, settled_, started_ - settled_, true);
   settled_ = started_;
   started_ = position_;
 }

@@ -62,9 +62,9 @@ class Io {
   virtual int IsResident(int fd, uint64_t position) = 0;
   // Makes the system fetch these bytes soon, best effort.
   virtual void ReadAhead(int fd, uint64_t position, uint64_t length) = 0;
-  // Starts writing these bytes back to the disk; with `wait`, ends when they are there. Best effort: it promises
-  // nothing.
-  virtual void WriteBack(int fd, uint64_t position, uint64_t length, bool wait) = 0;
+  // Starts writing these bytes back to the disk; with `wait`, ends when that is done. Success promises nothing, but
+  // -errno of a write back that failed must not be ignored: no later sync of this descriptor tells it again.
+  virtual int WriteBack(int fd, uint64_t position, uint64_t length, bool wait) = 0;
   // Sockets are no files: these are not among the calls that count as `open` and `close`.
   virtual int DuplicateSocket(int fd) = 0;
   virtual void ShutDownSocket(int fd) = 0;

@@ -315,12 +315,16 @@ void PosixIo::ReadAhead([[maybe_unused]] int fd, [[maybe_unused]] uint64_t posit
 #endif
 }
 
-void PosixIo::WriteBack([[maybe_unused]] int fd, [[maybe_unused]] uint64_t position, [[maybe_unused]] uint64_t length,
-                        [[maybe_unused]] bool wait) {
+int PosixIo::WriteBack([[maybe_unused]] int fd, [[maybe_unused]] uint64_t position, [[maybe_unused]] uint64_t length,
+                       [[maybe_unused]] bool wait) {
 #if defined(SYNC_FILE_RANGE_WRITE)
   const unsigned flags = SYNC_FILE_RANGE_WRITE | (wait ? SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER : 0u);
-  // A failure shows in the sync that follows sooner or later.
-  sync_file_range(fd, static_cast<off_t>(position), static_cast<off_t>(length), flags);
+  const int status = RetryInterrupted(
+      [&] { return sync_file_range(fd, static_cast<off_t>(position), static_cast<off_t>(length), flags); });
+  // A sandbox may lack the call or forbid it.
+  return status == -ENOSYS || status == -EPERM ? 0 : status;
+#else
+  return 0;
 #endif
 }
 

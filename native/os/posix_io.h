@@ -36,7 +36,7 @@ class PosixIo : public Io {
   int64_t SendFile(int socket, int file, uint64_t position, size_t length) override;
   int IsResident(int fd, uint64_t position) override;
   void ReadAhead(int fd, uint64_t position, uint64_t length) override;
-  void WriteBack(int fd, uint64_t position, uint64_t length, bool wait) override;
+  int WriteBack(int fd, uint64_t position, uint64_t length, bool wait) override;
   int DuplicateSocket(int fd) override;
   void ShutDownSocket(int fd) override;
   void CloseSocket(int fd) override { Close(fd); }

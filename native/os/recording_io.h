@@ -46,8 +46,8 @@ class RecordingIo final : public Io {
   }
   int IsResident(int fd, uint64_t position) override { return inner_.IsResident(fd, position); }
   void ReadAhead(int fd, uint64_t position, uint64_t length) override { inner_.ReadAhead(fd, position, length); }
-  void WriteBack(int fd, uint64_t position, uint64_t length, bool wait) override {
-    inner_.WriteBack(fd, position, length, wait);
+  int WriteBack(int fd, uint64_t position, uint64_t length, bool wait) override {
+    return inner_.WriteBack(fd, position, length, wait);
   }
   int DuplicateSocket(int fd) override { return inner_.DuplicateSocket(fd); }
   void ShutDownSocket(int fd) override { inner_.ShutDownSocket(fd); }

@@ -23,6 +23,9 @@ class MemoryIo : public Io {
   // When not 0, the read with this number (from 1) fails with EIO.
   long failing_read = 0;
   long reads = 0;
+  // The same for waiting until something is written back.
+  long failing_write_back = 0;
+  long write_backs = 0;
   // What was written, by descriptor; a write to any other fails.
   std::map<int, std::vector<uint8_t>> written;
 
@@ -58,7 +61,9 @@ class MemoryIo : public Io {
   int64_t SendFile(int, int, uint64_t, size_t) override { return -ENOSYS; }
   int IsResident(int, uint64_t) override { return -EOPNOTSUPP; }
   void ReadAhead(int, uint64_t, uint64_t) override {}
-  void WriteBack(int, uint64_t, uint64_t, bool) override {}
+  int WriteBack(int, uint64_t, uint64_t, bool wait) override {
+    return wait && ++write_backs == failing_write_back ? -EIO : 0;
+  }
   int DuplicateSocket(int) override { return -ENOSYS; }
   void ShutDownSocket(int) override {}
   void CloseSocket(int) override {}

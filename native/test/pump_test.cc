@@ -10,6 +10,8 @@
 namespace sealog::test {
 namespace {
 
+constexpr int64_t kStallMs = 200;
+
 int OpenDescriptors() {
   int count = 0;
   for (int fd = 0; fd < 8192; fd++) count += fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
@@ -253,6 +255,34 @@ void TestColdFilesDoNotHoldUpOthers() {
   CHECK_EQ(rig.endings.size(), size_t{kCold + 1});
 }
 
+// The thread that goes to wait for a disk may be the only one that knew when a transfer will have stalled.
+void TestStallBesideColdFile() {
+  PumpRig rig;
+  const int cold = rig.MakeFile(1 << 20);
+  const int warm = rig.MakeFile(4 << 20);
+  rig.io.SetResident(cold, 0);
+  Connection stalled = Connection::Unix();
+  rig.io.Hold(warm);
+  CHECK_EQ(rig.pump.Start(1, stalled.near, warm, 0, 4 << 20, kStallMs), 0);
+  rig.io.AwaitHeld();
+  // The other thread sees nothing that could stall meanwhile, and waits without a deadline.
+  usleep(2 * kStallMs * 1000);
+  rig.io.Hold(cold);
+  // The thread that sent waits with one now, and it is the first that the next transfer wakes.
+  usleep(kStallMs * 1000 / 4);
+  Connection other = Connection::Unix();
+  CHECK_EQ(rig.pump.Start(2, other.near, cold, 0, 1 << 20, kLongMs), 0);
+  rig.io.AwaitHeld();
+  CHECK_EQ(rig.Await(1).status, static_cast<double>(-ETIMEDOUT));
+  CHECK_EQ(rig.io.Held(), 1);
+  rig.io.Hold(-1);
+  CHECK_EQ(other.Read(1 << 20).size(), size_t{1 << 20});
+  CHECK_EQ(rig.Await(2).status, 0.0);
+  stalled.CloseBoth();
+  other.CloseBoth();
+  CHECK(rig.pump.Stop(kPatienceMs));
+}
+
 void TestStopCutsTransfers() {
   // Never freed: a thread is left behind that uses it.
   static PumpRig* left_behind = new PumpRig;
@@ -300,6 +330,7 @@ int main() {
   TestShortFile();
   TestFaults();
   TestColdFilesDoNotHoldUpOthers();
+  TestStallBesideColdFile();
   TestStopCutsTransfers();
   return Finish();
 }

@@ -185,10 +185,17 @@ void TestEventsWakeOncePerBurst() {
   events.Notify();
   CHECK_EQ(woken, 2);
   CHECK_EQ(events.Drain(rows, 2), size_t{1});
-  events.Close();
-  events.PushDone(10, 0);
+  // Whoever stops in the middle can be woken for the rest.
+  for (int i = 10; i < 13; i++) events.PushDone(i, 0);
   events.Notify();
-  CHECK_EQ(woken, 2);
+  CHECK_EQ(events.Drain(rows, 2), size_t{2});
+  events.Notify();
+  CHECK_EQ(woken, 4);
+  CHECK_EQ(events.Drain(rows, 2), size_t{1});
+  events.Close();
+  events.PushDone(13, 0);
+  events.Notify();
+  CHECK_EQ(woken, 4);
 }
 
 }  // namespace
