@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { BlockList, isIP, Server as NetServer } from 'node:net'
 import { LogError, optionError } from '../errors.js'
+import { ResponseLife } from '../http/response-life.js'
 
 export const DEFAULT_HOST = '127.0.0.1'
 export const DEFAULT_PORT = 4437
@@ -91,9 +92,12 @@ export class HttpServer {
 
   #take(req: IncomingMessage, res: ServerResponse): void {
     this.#answers++
-    res.on('close', () => {
+    const life = new ResponseLife(req, res)
+    const ended = () => {
+      life.dispose()
       if (--this.#answers === 0) this.#onDrained()
-    })
+    }
+    void life.wait(() => {}).then(ended)
     this.#answer(req, res)
   }
 }

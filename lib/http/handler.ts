@@ -18,7 +18,7 @@ import { checkPosition, refresh, startPosition, tailOf } from './position.js'
 import { answerForm, emptyBody } from './render.js'
 import { HttpError, notFound, parseRead, parseTarget, type ReadRequest } from './request.js'
 import { endResponse, sendBody, sendError, sendHead } from './respond.js'
-import { isHttp1 } from './response-life.js'
+import { isHttp1, isNext } from './response-life.js'
 import { newTransferCounters, sendFileBody, type TransferCounters } from './transfer.js'
 
 /** Finds the log of a name: the path of the URL without its leading slash, decoded. `undefined`: there is none. */
@@ -96,6 +96,7 @@ class ReadService {
     const common = commonHeaders(req, this.#options.origins, EXPOSED)
     let view: LogView<unknown> | undefined
     try {
+      if (!(await isNext(req, res))) return
       if (this.#closing) res.shouldKeepAlive = false
       if (req.method === 'OPTIONS') {
         sendHead(res, 204, preflightHeaders(common))
@@ -144,6 +145,7 @@ class ReadService {
   /** Sends what there is from `start` on: to the end of its sealed chunk, else a bounded answer. False: there is nothing. */
   async #send(reading: Reading, start: LogPosition): Promise<boolean> {
     const { view, form } = reading
+    view.checkLost(start.offset)
     const chunk = view.chunks.openNow(start.offset) ?? (await this.#openChunk(reading, start))
     try {
       checkPosition(view, start)
@@ -155,7 +157,7 @@ class ReadService {
       chunk?.close()
     }
     const answer = await this.#answerAt(reading, start)
-    if (answer !== undefined) await this.#sendRendered(reading, start, answer)
+    if (answer !== undefined) this.#sendRendered(reading, start, answer)
     return answer !== undefined
   }
 
@@ -163,10 +165,13 @@ class ReadService {
     await refresh(view, start.offset)
     if (start.offset >= tailOf(view)) return undefined
     try {
-      return await view.chunks.open(start.offset)
+      const chunk = await view.chunks.open(start.offset)
+      // It may have been sealed after a cut that the view does not know of yet.
+      await refresh(view, start.offset)
+      return chunk
     } catch (error) {
       // The records themselves are asked then, and tell what is wrong if it is more than a chunk whose segment was given up meanwhile.
-      if (!isGone(error)) this.#failures.add(req, view, error)
+      if (!isGone(error) && !view.closed) this.#failures.add(req, view, error)
       return undefined
     }
   }
@@ -206,11 +211,9 @@ class ReadService {
     }
   }
 
-  async #sendRendered(reading: Reading, start: LogPosition, { body, end }: Answer): Promise<void> {
+  #sendRendered(reading: Reading, start: LogPosition, { body, end }: Answer): void {
     const { req, res, view } = reading
-    const upToDate = await isTail(view, end)
-    checkPosition(view, start)
-    const headers = this.#readHeaders(reading, start, end, upToDate)
+    const headers = this.#readHeaders(reading, start, end, end >= tailOf(view))
     if (this.#notModified(reading, headers)) return
     if (sendfileFallback.hasSubscribers) sendfileFallback.publish({ log: view.directory, reason: 'not_sealed', offset: start.offset })
     this.#counters.fallbacks.not_sealed++
@@ -266,9 +269,10 @@ class ReadService {
     if (await this.#send(reading, start)) return
     const client = this.#join(reading, this.#options.longPollTimeoutMs)
     try {
-      while (start.offset >= tailOf(view) && client.ended === undefined) {
-        await client.changed()
+      for (;;) {
         checkPosition(view, start)
+        if (start.offset < tailOf(view) || client.ended !== undefined) break
+        await client.changed()
       }
     } finally {
       client.stop()
@@ -346,6 +350,8 @@ class ReadService {
     const tail = tailOf(view)
     if (position.offset >= tail) return undefined
     const answer = await this.#answers.get(view, form, position.offset, tail)
+    // What was read may be newer than a cut that the view does not know of yet.
+    await refresh(view, answer.end)
     checkPosition(view, position)
     return answer
   }

@@ -1,4 +1,5 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { LogErrorCode } from '../errors.js'
 
 /** Answers with a whole body, whatever its size is. A client that takes nothing of it for `stallMs` is cut off. */
 export function sendBody(req: IncomingMessage, res: ServerResponse, status: number, headers: OutgoingHttpHeaders, body: Buffer, stallMs: number): void {
@@ -20,7 +21,7 @@ export function sendError(
   res: ServerResponse,
   status: number,
   headers: OutgoingHttpHeaders,
-  code: string,
+  code: LogErrorCode,
   message: string,
   stallMs: number,
 ): void {

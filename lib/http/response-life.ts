@@ -120,6 +120,20 @@ export class ResponseLife {
   }
 }
 
+/**
+ * Waits for the responses before this one on its connection: whoever sends many requests at once gets the work and the memory of one answer at a time, and what
+ * waits in a pipeline is not told of its connection's end. False: the connection is gone.
+ */
+export async function isNext(req: IncomingMessage, res: ServerResponse): Promise<boolean> {
+  if (!isHttp1(req) || res.socket !== null) return true
+  const life = new ResponseLife(req, res)
+  try {
+    return await life.attached()
+  } finally {
+    life.dispose()
+  }
+}
+
 export function isHttp1(req: IncomingMessage): boolean {
   return req.httpVersionMajor === 1
 }

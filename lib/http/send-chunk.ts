@@ -16,7 +16,7 @@ export interface SendChunkOptions {
   from?: number
   /** Whether Range is honoured. Default true. */
   range?: boolean
-  /** More headers; they go before those of sendChunk's own that have the same name in lower case. */
+  /** More headers; they go before those of sendChunk's own that have the same name, whatever its case. */
   headers?: OutgoingHttpHeaders
   /** A client that takes nothing for so long is cut off, in ms. Default 60,000. */
   stallTimeoutMs?: number
@@ -56,7 +56,7 @@ export async function sendChunk(req: IncomingMessage, res: ServerResponse, chunk
       throw argumentError('from', from, `an offset from ${chunk.first} to ${chunk.last}`)
     }
     if (req.method !== 'GET' && req.method !== 'HEAD') {
-      sendError(req, res, 405, { allow: 'GET, HEAD' }, 'METHOD_NOT_ALLOWED', 'only GET and HEAD', stallTimeoutMs)
+      sendError(req, res, 405, { allow: 'GET, HEAD' }, 'ERR_SEALOG_UNSUPPORTED', 'only GET and HEAD', stallTimeoutMs)
       return NO_BODY
     }
     const whole = from === undefined || from === chunk.first
@@ -98,7 +98,7 @@ export async function sendChunk(req: IncomingMessage, res: ServerResponse, chunk
     const asked = range && req.method === 'GET' && isRangeCurrent(req, etag) ? parseRange(req.headers.range, length) : undefined
     if (asked === 'unsatisfiable') {
       const message = `there are ${length} bytes`
-      sendError(req, res, 416, { 'content-range': `bytes */${length}` }, 'RANGE_NOT_SATISFIABLE', message, stallTimeoutMs)
+      sendError(req, res, 416, { 'content-range': `bytes */${length}` }, 'ERR_SEALOG_ARGUMENT', message, stallTimeoutMs)
       return NO_BODY
     }
     const body: FileBody = { fd, position, length: end - position, prefix, key }
@@ -132,12 +132,17 @@ function headersOf(
     'content-type': CONTENT_TYPES[chunk.form],
     'cache-control': `public, ${IMMUTABLE}`,
     'x-content-type-options': 'nosniff',
-    ...more,
+    ...inLowerCase(more),
     etag,
   }
   if (range) headers['accept-ranges'] = 'bytes'
   if (encoding !== undefined) headers['content-encoding'] = encoding
   return whole && chunk.siblings.length > 0 ? vary(headers, 'Accept-Encoding') : headers
+}
+
+function inLowerCase(headers: OutgoingHttpHeaders = {}): OutgoingHttpHeaders {
+  const entries = Object.entries(headers).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(entries.map(([name, value]) => [name.toLowerCase(), value]))
 }
 
 /** If-Range, by strong comparison; no answer has a date to compare with. */

@@ -11,6 +11,7 @@ import { type HandlerOptions, resolveOrigins } from './options.js'
 import { refresh, tailOf } from './position.js'
 import { HttpError, notFound, parseTarget } from './request.js'
 import { sendBody, sendError, sendHead } from './respond.js'
+import { isNext } from './response-life.js'
 import { type AnswerBounds, readAnswer, type ShapeAnswer } from './shape-answer.js'
 import { recordToMessage, type ToMessage } from './shape-message.js'
 import { isHandleValid, parseShapeRequest, type ShapeRequest, shapeHandle } from './shape-request.js'
@@ -126,6 +127,7 @@ class ShapeService<T> {
     const exchange = { request, response, common: commonHeaders(request, this.#origins, EXPOSED) }
     let view: LogView<T> | undefined
     try {
+      if (!(await isNext(request, response))) return
       if (this.#closed) response.shouldKeepAlive = false
       if (request.method === 'OPTIONS') {
         sendHead(response, 204, preflightHeaders(exchange.common))
@@ -166,6 +168,9 @@ class ShapeService<T> {
     if (!isHandleValid(view, handle, from)) return this.#mustRefetch(view, exchange)
     if (tailOf(view) < from) throw new HttpError(400, 'ERR_SEALOG_OFFSET_RANGE', 'the offset lies past the end')
     const answer = wanted.from === 'now' ? { messages: '', next: from, complete: true } : await this.#read(view, handle, from)
+    // What was read may be newer than a cut that the view does not know of yet.
+    await refresh(view, answer.next)
+    if (!isHandleValid(view, handle, from)) return this.#mustRefetch(view, exchange)
     this.#sendAnswer(exchange, wanted, handle, from, answer)
   }
 

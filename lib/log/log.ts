@@ -363,6 +363,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
 
   *#letGo(failure: unknown): Procedure<void> {
     this.ended = true
+    this.chunks.forget(() => true)
     this.driver.queue.abandon(() => failure ?? new LogError('ERR_SEALOG_CLOSED', `${this.directory} was closed`))
     try {
       yield* this.#session.end(this.driver, failure === undefined && this.readOnly === undefined)

@@ -13,6 +13,7 @@ export class ChunkFile implements ChunkName {
   readonly form: ChunkForm
   /** CRC of each compressed sibling that is there. */
   readonly siblings: ReadonlyMap<ChunkEncoding, string>
+  readonly path: string
   /** Bytes of the content; −1: not looked at yet. */
   bytes = -1
   /** Content and positions matched their checksums in this process. */
@@ -26,10 +27,7 @@ export class ChunkFile implements ChunkName {
     this.crc = name.crc
     this.form = form
     this.siblings = siblings
-  }
-
-  get path(): string {
-    return this.#path(`${chunkStem(this)}.${this.form}`)
+    this.path = this.#path(`${chunkStem(this)}.${this.form}`)
   }
 
   get indexPath(): string {

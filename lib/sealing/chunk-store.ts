@@ -24,8 +24,12 @@ export interface ChunkSource {
   readonly chunkLimit: number
   /** The log is open for writing: what is no good is removed, and no one else adds chunks. */
   readonly writable: boolean
+  /** What was found in an earlier epoch may hold records that are cut. */
+  readonly epoch: number
   readonly environment: { readonly kernels: Kernels; readonly runner: TaskRunner; readonly chunkPool: ChunkPool }
   prepare(segment: Segment): Procedure<void>
+  /** Throws ERR_SEALOG_CLOSED: the folder may be another writer's by now. */
+  checkOpen(): void
 }
 
 /** The sealed chunks of an open log: found in its folder when they are first asked for, verified when first opened. */
@@ -33,6 +37,7 @@ export class ChunkStore {
   readonly #source: ChunkSource
   readonly set = new ChunkSet()
   readonly #onDamage: (chunk: ChunkFile) => void
+  #epoch = -1
   #loading: Promise<void> | undefined
   #loadedAt = Number.NEGATIVE_INFINITY
   readonly #opening = new Map<ChunkFile, Promise<ChunkHandle | undefined>>()
@@ -42,15 +47,23 @@ export class ChunkStore {
     this.#onDamage = onDamage
   }
 
-  /** The log was opened anew under its lock: what is known counts no more. */
+  /** The log was opened anew or cut: what is known counts no more. */
   reset(): void {
     this.forget(() => true)
     this.#loading = undefined
+    this.#epoch = this.#source.epoch
+  }
+
+  /** Resolves when no look at the folder is under way. */
+  async settled(): Promise<void> {
+    await this.#loading?.catch(() => {})
   }
 
   /** Finds the chunks that are there; once for the writer, and again for a reader whose last look is old. */
   load(): Promise<void> {
-    const { writable, environment } = this.#source
+    const { writable, environment, epoch } = this.#source
+    this.#source.checkOpen()
+    if (epoch !== this.#epoch) this.reset()
     if (this.#loading === undefined || (!writable && performance.now() - this.#loadedAt > RESCAN_MS)) {
       this.#loadedAt = performance.now()
       const loading = environment.runner.run(this.#load())
@@ -63,18 +76,22 @@ export class ChunkStore {
   }
 
   *#load(): Procedure<void> {
-    const { directory, segments, writable, chunkLimit } = this.#source
+    const { directory, segments, writable, chunkLimit, epoch } = this.#source
     const { chunks, strays } = yield* listChunks(directory)
+    if (epoch !== this.#source.epoch) return
     const known = new Map(this.set.all.map((chunk) => [chunk.indexPath, chunk]))
     const good: ChunkFile[] = []
     const stale: ChunkFile[] = []
     for (const chunk of chunks) {
       const segment = segments.find(chunk.first)
-      const belongs = segment !== undefined && chunk.last < (segment.closed ? segment.end : chunkLimit) && chunk.first > (good.at(-1)?.last ?? -1)
+      const end = segment?.closed && !writable ? segment.end : Math.min(segment?.closed ? segment.end : chunkLimit, chunkLimit)
+      const belongs = segment !== undefined && chunk.last < end && chunk.first > (good.at(-1)?.last ?? -1)
       const before = known.get(chunk.indexPath)
       if (belongs) good.push(before?.siblings.size === chunk.siblings.size ? before : chunk)
       else stale.push(chunk)
     }
+    const kept = new Set(good)
+    this.forget((chunk) => !kept.has(chunk))
     this.set.reset(good)
     if (!writable) return
     for (const name of strays) yield* io.unlink(path.join(chunksFolder(directory), name))
@@ -97,7 +114,8 @@ export class ChunkStore {
   }
 
   openNow(offset: number): OpenChunk | undefined {
-    const { environment } = this.#source
+    const { environment, epoch } = this.#source
+    if (epoch !== this.#epoch) return undefined
     const chunk = this.set.find(offset)
     const handle = chunk === undefined ? undefined : environment.chunkPool.get(chunk)
     return handle === undefined ? undefined : new ChunkLease(handle, environment.runner)
@@ -124,7 +142,8 @@ export class ChunkStore {
     const { environment } = this.#source
     const opened = await environment.runner.run(this.#verify(chunk))
     if (typeof opened !== 'string') {
-      const handle = environment.chunkPool.put(chunk, opened)
+      // Of what was cut meanwhile, and of a log that was closed, nothing is kept.
+      const handle = this.set.find(chunk.first) === chunk ? environment.chunkPool.put(chunk, opened) : opened
       setImmediate(() => handle.release())
       return handle
     }

@@ -90,7 +90,10 @@ export function* sealChunk(job: SealJob, kernels: k.Kernels): Procedure<SealResu
     yield* io.rename(temporaryIndex, chunk.indexPath)
     yield* io.rename(temporary, chunk.path)
     yield* io.syncDirectory(folder)
-    return chunk
+    if (!segment.retired) return chunk
+    // The segment went while its chunk came: nobody else removes it.
+    for (const file of chunk.paths) yield* io.unlink(file)
+    return 'empty'
   } finally {
     for (const fd of open) yield* io.close(fd)
     yield* io.unlink(temporary)

@@ -94,6 +94,7 @@ export class Sealer {
   async pause(): Promise<void> {
     this.#stop()
     await this.#running
+    await this.store.settled()
   }
 
   /** The same on the calling thread. */
@@ -166,6 +167,7 @@ export class Sealer {
     const { encodings, environment } = this.#source
     for (const encoding of encodings) {
       if (chunk.siblings.has(encoding)) continue
+      if (this.#paused || this.store.set.find(chunk.first) !== chunk) return
       const next = await makeSibling(chunk, encoding, environment.kernels, environment.runner)
       // It may have been removed meanwhile, with its segment.
       if (this.store.set.find(chunk.first) !== chunk) return

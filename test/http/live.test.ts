@@ -179,10 +179,10 @@ describe.each(servedViews)('long-poll ($backend, $kind)', (views) => {
     await withServedLog(
       views,
       JSON_LOG,
-      { longPollTimeoutMs: 150 },
+      { longPollTimeoutMs: 400 },
       async () => {},
       async ({ url, server, token }) => {
-        server.setTimeout(20)
+        server.setTimeout(150)
         expect((await send(`${url}/?offset=${token(0)}&live=long-poll`)).status).toBe(204)
       },
     )

@@ -4,13 +4,23 @@ import path from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { parseChunkFile } from '../../lib/format/names.js'
 import { type ChunkInfo, Log, type LogOptions } from '../../lib/index.js'
-import type { Backend } from '../../lib/kernels/kernels.js'
+import { type Backend, FILE_RENAME } from '../../lib/kernels/kernels.js'
+import { sealChunk } from '../../lib/sealing/seal-chunk.js'
 import { backends } from '../support/backends.js'
 import { freshPath } from '../support/directories.js'
 import { codeOf, readAll, segmentPath, until } from '../support/logs.js'
 
 const folder = (directory: string) => path.join(directory, 'chunks')
 const files = (directory: string): string[] => (fs.existsSync(folder(directory)) ? fs.readdirSync(folder(directory)).sort() : [])
+const openFiles = (directory: string): string[] =>
+  fs.readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      const file = fs.readlinkSync(`/proc/self/fd/${fd}`)
+      return file.startsWith(folder(directory)) ? [file] : []
+    } catch {
+      return []
+    }
+  })
 const contents = (directory: string): string[] => files(directory).filter((name) => /\.(json|ndjson|raw)$/.test(name))
 
 function jsonLog(backend: Backend, directory: string, options: LogOptions = {}): Promise<Log<unknown>> {
@@ -258,6 +268,72 @@ describe.each(backends)('sealing (%s)', (backend) => {
     expect(fs.fstatSync(sibling.fd).size).toBe(sibling.bytes)
     sibling.close()
     open.close()
+    await log.close()
+  })
+
+  it('a closed log keeps no chunk open, and leaves the folder to who has the log now', async () => {
+    const directory = freshPath()
+    const append = async (log: Log<unknown>) => {
+      for (let i = 0; i < 50; i++) await log.append({ i, text: 'm'.repeat(50) })
+    }
+    await (await jsonLog(backend, directory)).close()
+    let log = await jsonLog(backend, directory)
+    await log.append('one')
+    await log.close()
+    const before = await jsonLog(backend, directory)
+    await before.close()
+    log = await jsonLog(backend, directory)
+    await append(log)
+    const chunks = await log.chunks.seal()
+    expect(await codeOf(() => before.chunks.list())).toBe('ERR_SEALOG_CLOSED')
+    expect(await codeOf(() => before.chunks.open(0))).toBe('ERR_SEALOG_CLOSED')
+    expect(contents(directory).length).toBe(chunks.length)
+    const reader = await Log.openReader(directory, { backend })
+    for (const view of [reader, log]) (await view.chunks.open(0))?.close()
+    expect(openFiles(directory).length).toBeGreaterThan(0)
+    await reader.close()
+    await log.close()
+    await until(() => openFiles(directory).length === 0, 'the descriptors are closed')
+    expect(reader.chunks.openNow(0)).toBeUndefined()
+    expect(await codeOf(() => reader.chunks.open(0))).toBe('ERR_SEALOG_CLOSED')
+  })
+
+  it('chunks of a later state are not those of a log that was put back to an earlier one', async () => {
+    const directory = freshPath()
+    let log = await jsonLog(backend, directory)
+    await log.append('first')
+    await log.close()
+    const earlier = `${directory}-earlier`
+    fs.cpSync(directory, earlier, { recursive: true })
+    log = await jsonLog(backend, directory)
+    for (let i = 0; i < 50; i++) await log.append({ later: i, text: 'l'.repeat(50) })
+    await log.chunks.seal()
+    await log.close()
+    fs.cpSync(folder(directory), folder(earlier), { recursive: true })
+    log = await jsonLog(backend, earlier)
+    for (let i = 0; i < 40; i++) log.enqueue(i)
+    await checkChunks(log, await log.chunks.seal())
+    await log.close()
+  })
+
+  it('a chunk whose segment goes while it is put in place goes too', async () => {
+    const log = await jsonLog(backend, freshPath(), { seal: 'ndjson' })
+    await log.append('in a segment')
+    await log.chunks.seal()
+    const segment = log.segments.all[0]
+    const { header } = segment
+    if (header === undefined) throw new Error('the segment is not open')
+    const { directory, durableOffset, environment } = log
+    const before = files(directory)
+    const procedure = sealChunk({ directory, segment, header, form: 'raw', sequence: 7, from: 0, durableOffset }, environment.kernels)
+    let step = procedure.next(0)
+    while (!step.done) {
+      const request = step.value
+      if (request.operation === FILE_RENAME) segment.retired = true
+      step = procedure.next(environment.runner.perform(request))
+    }
+    expect(step.value).toBe('empty')
+    expect(files(directory)).toEqual(before)
     await log.close()
   })
 
