@@ -3,7 +3,7 @@ import type { Environment } from '../log/environment.js'
 import { readBody } from './copied-body.js'
 import type { FileBody } from './transfer.js'
 
-/** Bytes of small bodies that an environment keeps; a hit costs a third of the CPU time of a read, see docs/performance.md. */
+/** Bytes of small bodies that an environment keeps: a read on another thread costs more than sending what is here. */
 const CACHE_BYTES = 16 * 1024 * 1024
 /** What an entry takes beside its bytes: byte ranges may be tiny and many. */
 const ENTRY_BYTES = 512
