@@ -232,6 +232,8 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
   }
 
   async #wait(): Promise<void> {
+    // Either may have happened while the last look at the log was under way, when nobody listened.
+    if (this.#done || this.#signal?.aborted) return
     const waiting = this.#view.changed(this.#keepAlive)
     let stop = () => {}
     const stopped = new Promise<void>((resolve) => {

@@ -99,6 +99,27 @@ describe.each(backends)('following (%s)', (backend) => {
     })
   })
 
+  it('a signal aborted, or return() called, while it looks whether there is more ends it too', async () => {
+    await withLog(freshPath(), { backend }, async (log) => {
+      await log.append(bytes('only'))
+      const reader = await Log.openReader(log.directory, { backend })
+      const catchUp = reader.catchUp.bind(reader)
+      const controller = new AbortController()
+      reader.catchUp = async (offset) => {
+        await catchUp(offset)
+        controller.abort(new Error('enough'))
+      }
+      await expect(reader.read({ from: 1, follow: true, signal: controller.signal }).next()).rejects.toThrow('enough')
+      const iterator = reader.read({ from: 1, follow: true })
+      reader.catchUp = async (offset) => {
+        await catchUp(offset)
+        void iterator.return?.()
+      }
+      expect(await iterator.next()).toEqual({ done: true, value: undefined })
+      await reader.close()
+    })
+  })
+
   it('to and limit end a follower as soon as they are reached', async () => {
     await withLog(freshPath(), { backend }, async (log) => {
       const collect = async (options: { to?: number; limit?: number }) => {
