@@ -105,14 +105,14 @@ describe.each(backends)('following (%s)', (backend) => {
       const reader = await Log.openReader(log.directory, { backend })
       const catchUp = reader.catchUp.bind(reader)
       const controller = new AbortController()
-      reader.catchUp = async (offset) => {
-        await catchUp(offset)
+      reader.catchUp = async () => {
+        await catchUp()
         controller.abort(new Error('enough'))
       }
       await expect(reader.read({ from: 1, follow: true, signal: controller.signal }).next()).rejects.toThrow('enough')
       const iterator = reader.read({ from: 1, follow: true })
-      reader.catchUp = async (offset) => {
-        await catchUp(offset)
+      reader.catchUp = async () => {
+        await catchUp()
         void iterator.return?.()
       }
       expect(await iterator.next()).toEqual({ done: true, value: undefined })
