@@ -10,6 +10,7 @@
         "native/binding/commit_functions.cc",
         "native/binding/environment.cc",
         "native/binding/file_functions.cc",
+        "native/binding/index_functions.cc",
         "native/binding/socket_functions.cc",
         "native/binding/testing_functions.cc",
         "<!@(node -p \"require('fs').readFileSync('native/sources.txt', 'utf8').trim().split(/\\s+/).map((file) => 'native/' + file).join(' ')\")"

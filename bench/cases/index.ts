@@ -8,6 +8,7 @@ import { httpSealed } from './http-sealed.js'
 import { httpStalled } from './http-stalled.js'
 import { indexLookup } from './index-lookup.js'
 import { idleLogs, memory } from './memory.js'
+import { orderedTables } from './ordered-table.js'
 import { randomRead } from './random-read.js'
 import { reopen } from './reopen.js'
 import { scan } from './scan.js'
@@ -23,6 +24,7 @@ export const CASES: readonly Case[] = [
   scan,
   crc32c,
   indexLookup,
+  orderedTables,
   reopen,
   memory,
   idleLogs,

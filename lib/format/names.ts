@@ -2,6 +2,7 @@
 export const LOCK_FILE = 'LOCK'
 export const MANIFEST_FILE = 'MANIFEST'
 export const COMMITTED_FILE = 'COMMITTED'
+export const SNAPSHOT_FILE = 'SNAPSHOT'
 export const SEGMENTS_DIRECTORY = 'segments'
 export const NEXT_SEGMENT_FILE = 'next.tmp'
 export const CHUNKS_DIRECTORY = 'chunks'

@@ -23,6 +23,7 @@ export interface NativeBinding {
     events: Float64Array,
     out: Float64Array,
     copyOut: Uint8Array,
+    keys: Uint8Array,
     wake: Wake,
   ): NativeKernels
 }

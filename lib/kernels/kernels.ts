@@ -50,12 +50,16 @@ export interface Shared {
   readonly out: Float64Array
   /** Bytes of the frame that `readRecord` found. */
   readonly copyOut: Uint8Array
+  /** Keys for calls of the key index. */
+  readonly keys: Uint8Array
 }
 
 export * from './numbers.js'
 
 /** A small integer with a generation; never a pointer. */
 export type LogHandle = number
+/** The same for key indexes. */
+export type IndexHandle = number
 /** Chosen by TypeScript (> 0); comes back exactly once in a DONE row. */
 export type Ticket = number
 
@@ -133,6 +137,33 @@ export interface Kernels {
   cacheState(log: LogHandle, numbers: Float64Array): void
   /** Drops what is too old in any log; bytes that are still cached over all logs. */
   cacheSweep(): number
+
+  // ── key index ──────────────────────────────────────────────────────────────────────────────────────────────────
+  // An ordered table in memory from keys (1 … KEY_BYTES bytes, ordered as unsigned bytes, a prefix before what it begins) to numbers (0 … 2^53 − 1).
+  // Keys are handed in as the first `keyLength` bytes of `Shared.keys`, which are free again at return.
+
+  createIndex(): IndexHandle
+  /** The same content as another index, whatever becomes of either: constant time (native), what they share is copied piece by piece when one changes. */
+  copyIndex(index: IndexHandle): IndexHandle
+  destroyIndex(index: IndexHandle): void
+  /** The value that the key had, −1: none. */
+  indexPut(index: IndexHandle, keyLength: number, value: number): number
+  /** −1: the key is not there. */
+  indexGet(index: IndexHandle, keyLength: number): number
+  /** The value that the key had, −1: it was not there. */
+  indexDelete(index: IndexHandle, keyLength: number): number
+  /** Puts `count` keys as `indexScan` lays them out; the value −1 deletes. Ascending keys are the fastest. */
+  indexPutMany(index: IndexHandle, count: number, bytes: Uint8Array, table: Float64Array): void
+  /**
+   * Copies keys in order, one behind the other, to `bytes` (at least KEY_BYTES), and for each a row of INDEX_COLUMNS to `table`: where it ends in `bytes`, its value.
+   * Ends with `limit`, a full table, a key that does not fit, or the range: the keys between `from`, the first `fromLength` bytes of `Shared.keys`, and `until`,
+   * the `untilLength` bytes behind them, 0: unbounded; INDEX_… flags. Goes on behind a page with its last key as exclusive `from`. Returns the number of keys.
+   */
+  indexScan(index: IndexHandle, fromLength: number, untilLength: number, flags: number, limit: number, bytes: Uint8Array, table: Float64Array): number
+  indexClear(index: IndexHandle): void
+  indexSize(index: IndexHandle): number
+  /** Bytes of memory of the index and its copies together; the twin estimates. */
+  indexBytes(index: IndexHandle): number
 
   // ── files ──────────────────────────────────────────────────────────────────────────────────────────────────────
   request(

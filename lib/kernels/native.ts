@@ -3,6 +3,7 @@ import {
   COPY_OUT_BYTES,
   EVENT_ROWS,
   EVENT_WIDTH,
+  KEYS_LENGTH,
   type KernelLimits,
   type Kernels,
   OUT_LENGTH,
@@ -22,8 +23,9 @@ export function loadNativeKernels(limits: KernelLimits, wake: Wake): Kernels {
     events: new Float64Array(new ArrayBuffer(EVENT_ROWS * EVENT_WIDTH * Float64Array.BYTES_PER_ELEMENT)),
     out: new Float64Array(new ArrayBuffer(OUT_LENGTH * Float64Array.BYTES_PER_ELEMENT)),
     copyOut: new Uint8Array(new ArrayBuffer(COPY_OUT_BYTES)),
+    keys: new Uint8Array(new ArrayBuffer(KEYS_LENGTH)),
   }
-  const { staging, rows, events, out, copyOut } = shared
+  const { staging, rows, events, out, copyOut, keys } = shared
   const kernels = binding.create(
     limits.syncThreads,
     limits.writeThreads,
@@ -36,6 +38,7 @@ export function loadNativeKernels(limits: KernelLimits, wake: Wake): Kernels {
     events,
     out,
     copyOut,
+    keys,
     wake,
   )
   // The functions themselves, without wrappers: they know their environment and need no `this`.

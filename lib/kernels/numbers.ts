@@ -307,3 +307,13 @@ export const CACHE_LENGTH = 8
 
 /** `sendFile`: the whole range was sent before it returned; no DONE row comes. */
 export const SENT_AT_ONCE = 1
+
+/** Longest key of a key index. */
+export const KEY_BYTES = 65_535
+/** Room for two keys. */
+export const KEYS_LENGTH = 2 * 65_536
+export const INDEX_COLUMNS = 2
+/** From `from` downwards to `until`; without it: upwards. */
+export const INDEX_REVERSE = 1
+export const INDEX_FROM_EXCLUSIVE = 2
+export const INDEX_UNTIL_INCLUSIVE = 4

@@ -45,6 +45,8 @@ export class AppendQueue {
   queuedBytes = 0
   groups = 0
   syncs = 0
+  /** Frame bytes of the records that were committed. */
+  committedBytes = 0
   /** performance.now() of the last commit. */
   lastCommit = 0
   #lastTimestamp: number
@@ -203,6 +205,7 @@ export class AppendQueue {
     this.durableOffset = durableOffset
     this.groups += groups
     this.syncs += syncs
+    this.committedBytes += releasedBytes
     this.queuedBytes -= releasedBytes
     this.#environment.release(releasedBytes)
     this.lastCommit = performance.now()

@@ -1,8 +1,8 @@
 /** Wakes everybody who waits for something to have changed. */
 export class ChangeSignal {
   readonly #waiting = new Set<() => void>()
-  /** Called first, with every change. */
-  listener: (() => void) | undefined
+  /** Called first, with every change; they do not throw. */
+  readonly listeners: Array<() => void> = []
 
   get waiting(): number {
     return this.#waiting.size
@@ -24,7 +24,7 @@ export class ChangeSignal {
   }
 
   readonly notify = (): void => {
-    this.listener?.()
+    for (const listener of this.listeners) listener()
     if (this.#waiting.size === 0) return
     const waiting = [...this.#waiting]
     this.#waiting.clear()

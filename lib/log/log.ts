@@ -52,7 +52,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     this.#session = session
     this.#encoder = new RecordEncoder(opened.driver.parts.settings, session.options.segmentBytes)
     this.chunks = new LogChunks(this, session.options.chunkEncodings)
-    changes.listener = this.chunks.advanced
+    changes.listeners.push(this.chunks.advanced)
   }
 
   /**
@@ -107,6 +107,22 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
   /** Accepts a record and returns its offset at once, without a promise; the offset is provisional until it is committed. */
   enqueue(value: T | Uint8Array, options?: AppendOptions): number {
     return this.#accept(value, options)
+  }
+
+  /** @internal Accepts records as one batch and returns the offset of the first. */
+  acceptRecords(records: readonly RecordInput<T | Uint8Array>[]): number {
+    this.checkWritable()
+    return this.#acceptAll(records.map((record) => this.#encoder.encodeInput(record)))
+  }
+
+  /** @internal Resolves to `offset` when an append of this mode would. */
+  acknowledge(offset: number): Promise<number> {
+    return this.#acknowledge(offset, undefined)
+  }
+
+  /** @internal `listener` is called on this thread with every change of the committed end or of the state, before any promise that waited for it goes on. */
+  observe(listener: () => void): void {
+    this.changes.listeners.push(listener)
   }
 
   /** Appends and commits on the calling thread. */

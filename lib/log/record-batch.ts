@@ -61,6 +61,11 @@ export class RecordBatch<T> {
     return this.#buffer[this.#frame(i) + 22] === FRAME_TOMBSTONE
   }
 
+  /** @internal CRC of the frame, which is bound to the segment file it lies in. */
+  frameCrc(i: number): number {
+    return this.#view.getUint32(this.#frame(i), true)
+  }
+
   /** First offset of the writer's batch that the record belongs to. */
   batch(i: number): number {
     return this.offset(i) - this.#table[this.#row(i) + 3]

@@ -13,7 +13,7 @@ constexpr int64_t kMinPatienceMs = 100;
 }  // namespace
 
 Environment* Environment::Create(napi_env env, const Limits& limits, const SharedViews& shared, napi_value wake,
-                                 const napi_value (&shared_arrays)[5]) {
+                                 const napi_value (&shared_arrays)[6]) {
   auto* self = new Environment(env, limits, shared);
   // The arrays live as long as the environment: nobody deletes these references.
   napi_ref forever;
@@ -59,6 +59,15 @@ void Environment::OnCleanup(void* environment) {
     delete self->kernel_;
   }
   delete self;
+}
+
+void Environment::AddIndexBytes(int64_t bytes) {
+  constexpr int64_t kReportBytes = int64_t{256} * 1024;
+  unreported_index_bytes_ += bytes;
+  if (unreported_index_bytes_ < kReportBytes && unreported_index_bytes_ > -kReportBytes) return;
+  int64_t total;
+  napi_adjust_external_memory(env_, unreported_index_bytes_, &total);
+  unreported_index_bytes_ = 0;
 }
 
 void Environment::SetReferenced(bool referenced) {

@@ -8,6 +8,7 @@
 
 #include "../core/committer.h"
 #include "../core/event_queue.h"
+#include "../core/ordered_index_table.h"
 #include "../core/pump.h"
 #include "../core/request_pool.h"
 #include "../os/current_io.h"
@@ -34,6 +35,7 @@ struct SharedViews {
   ArrayView<double> events;
   ArrayView<double> out;
   ArrayView<uint8_t> copy_out;
+  ArrayView<uint8_t> keys;
 };
 
 // A file request with references that keep its arrays alive.
@@ -70,12 +72,15 @@ class Environment {
  public:
   // It frees itself when the thread of JavaScript ends. Null, with an exception pending, when Node refuses something.
   static Environment* Create(napi_env env, const Limits& limits, const SharedViews& shared, napi_value wake,
-                             const napi_value (&shared_arrays)[5]);
+                             const napi_value (&shared_arrays)[6]);
 
   const SharedViews& Shared() const { return shared_; }
   Committer& GetCommitter() { return kernel_->committer; }
   Pump& GetPump() { return kernel_->pump; }
   Io& GetIo() { return kernel_->io.Get(); }
+  OrderedIndexTable& Indexes() { return indexes_; }
+  // Tells the garbage collector, from time to time, what indexes have taken or, negative, given back.
+  void AddIndexBytes(int64_t bytes);
 
   // Whether the event loop stays alive for rows that are to come.
   void SetReferenced(bool referenced);
@@ -119,6 +124,8 @@ class Environment {
   bool abandoned_ = false;
 
   std::unordered_map<double, BoundRequest*> requests_;
+  OrderedIndexTable indexes_;
+  int64_t unreported_index_bytes_ = 0;
   // Of lists that are done.
   std::unordered_map<double, std::string> texts_;
   // Rows in `shared.events` that `wake` is looking at; and those of calls of `wake` further up the stack.

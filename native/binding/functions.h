@@ -9,6 +9,7 @@ class Environment;
 // Put the functions of `Kernels` (lib/kernels/kernels.ts) on an object.
 bool DefineCommitFunctions(napi_env env, napi_value kernels, Environment* environment);
 bool DefineCacheFunctions(napi_env env, napi_value kernels, Environment* environment);
+bool DefineIndexFunctions(napi_env env, napi_value kernels, Environment* environment);
 bool DefineFileFunctions(napi_env env, napi_value kernels, Environment* environment);
 bool DefineSocketFunctions(napi_env env, napi_value kernels, Environment* environment);
 // Those of `Testing`.

@@ -6,10 +6,11 @@
 
 namespace sealog {
 
+inline constexpr double kMaxSafeInteger = 9007199254740991.0;
+
 // A number of JavaScript as a position, offset or count: what is no such thing (negative, NaN) becomes 0, and Infinity
 // the largest safe integer.
 inline uint64_t ToUnsigned(double number) {
-  constexpr double kMaxSafeInteger = 9007199254740991.0;
   if (!(number > 0)) return 0;
   return static_cast<uint64_t>(number < kMaxSafeInteger ? number : kMaxSafeInteger);
 }
@@ -164,5 +165,10 @@ inline constexpr size_t kCacheEvictedBudget = 7;
 inline constexpr size_t kCacheLength = 8;
 
 inline constexpr int kSentAtOnce = 1;
+
+inline constexpr size_t kIndexColumns = 2;
+inline constexpr uint64_t kIndexReverse = 1;
+inline constexpr uint64_t kIndexFromExclusive = 2;
+inline constexpr uint64_t kIndexUntilInclusive = 4;
 
 }  // namespace sealog

@@ -8,6 +8,7 @@ import { EventQueue } from './events.js'
 import { type Io, NodeIo } from './io.js'
 import { LogCommitter } from './log-committer.js'
 import { LogTable } from './log-table.js'
+import { OrderedIndexes } from './ordered-index.js'
 import { RecordReader } from './read-record.js'
 import { type FileRequest, isRepeatable, taskOf } from './requests.js'
 import { TailCaches } from './tail-cache.js'
@@ -36,6 +37,7 @@ class JsKernels implements s.Kernels, CommitterHost {
   readonly events: EventQueue
   readonly pool = new BlockPool()
   readonly caches: TailCaches
+  readonly #indexes: OrderedIndexes
   readonly #reader: RecordReader
   readonly #logs = new LogTable()
   readonly #pending = new Map<s.Ticket, Pending>()
@@ -51,8 +53,10 @@ class JsKernels implements s.Kernels, CommitterHost {
       events: new Float64Array(s.EVENT_ROWS * s.EVENT_WIDTH),
       out: new Float64Array(s.OUT_LENGTH),
       copyOut: new Uint8Array(s.COPY_OUT_BYTES),
+      keys: new Uint8Array(s.KEYS_LENGTH),
     }
     this.caches = new TailCaches(limits.cacheBytes)
+    this.#indexes = new OrderedIndexes(this.shared.keys)
     const testing = new TestingIo(io)
     this.testing = testing
     this.io = new Descriptors(testing)
@@ -195,6 +199,54 @@ class JsKernels implements s.Kernels, CommitterHost {
 
   cacheSweep(): number {
     return this.caches.sweep()
+  }
+
+  // ── key index ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  createIndex(): s.IndexHandle {
+    return this.#indexes.create()
+  }
+
+  copyIndex(handle: s.IndexHandle): s.IndexHandle {
+    return this.#indexes.copy(handle)
+  }
+
+  destroyIndex(handle: s.IndexHandle): void {
+    this.#indexes.destroy(handle)
+  }
+
+  indexPut(handle: s.IndexHandle, keyLength: number, value: number): number {
+    return this.#indexes.get(handle).put(this.#indexes.key(0, keyLength), value)
+  }
+
+  indexGet(handle: s.IndexHandle, keyLength: number): number {
+    return this.#indexes.get(handle).get(this.#indexes.key(0, keyLength))
+  }
+
+  indexDelete(handle: s.IndexHandle, keyLength: number): number {
+    return this.#indexes.get(handle).delete(this.#indexes.key(0, keyLength))
+  }
+
+  indexPutMany(handle: s.IndexHandle, count: number, bytes: Uint8Array, table: Float64Array): void {
+    this.#indexes.get(handle).putMany(count, bytes, table)
+  }
+
+  indexScan(handle: s.IndexHandle, fromLength: number, untilLength: number, flags: number, limit: number, bytes: Uint8Array, table: Float64Array): number {
+    const from = fromLength === 0 ? undefined : this.#indexes.key(0, fromLength)
+    const until = untilLength === 0 ? undefined : this.#indexes.key(fromLength, untilLength)
+    return this.#indexes.get(handle).scan(from, until, flags, limit, bytes, table)
+  }
+
+  indexClear(handle: s.IndexHandle): void {
+    this.#indexes.get(handle).clear()
+  }
+
+  indexSize(handle: s.IndexHandle): number {
+    return this.#indexes.get(handle).size
+  }
+
+  indexBytes(handle: s.IndexHandle): number {
+    return this.#indexes.get(handle).bytes
   }
 
   // ── files ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,8 @@
+export type { RangeOptions } from './key-range.js'
+export type { Key } from './keys.js'
+export { OrderedTable, type OrderedTableOptions } from './ordered-table.js'
+export type { SnapshotInfo } from './snapshots.js'
+export { Store } from './store.js'
+export type { StoreOptions } from './store-options.js'
+export type { ReplayProgress } from './store-records.js'
+export type { BatchEntry, GetOptions, StoreStats } from './store-types.js'

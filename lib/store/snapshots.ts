@@ -1,0 +1,189 @@
+import path from 'node:path'
+import { LogError, warn } from '../errors.js'
+import { SNAPSHOT_FILE } from '../format/names.js'
+import type { SnapshotHeader } from '../format/snapshot-file.js'
+import * as io from '../kernels/requests.js'
+import type { Log } from '../log/log.js'
+import type { KeyIndex } from './key-index.js'
+import { lostRangesCrc, readSnapshotEntries, readSnapshotHeader, UnusableSnapshot, writeSnapshot } from './snapshot.js'
+
+/** So many of the last records below a snapshot's end have their frames checked against the log. */
+const PROOF_RECORDS = 16
+
+/** A snapshot that is durable. */
+export interface SnapshotInfo {
+  /** It holds the records below. */
+  readonly endOffset: number
+  /** Keys in it. */
+  readonly entries: number
+  /** Bytes of the file. */
+  readonly bytes: number
+}
+
+/** The index as of a commit. */
+export interface IndexVersion {
+  /** Not changed any more; the receiver closes it. */
+  readonly index: KeyIndex
+  readonly end: number
+}
+
+/** Takes the snapshots of one store: one at a time, in the background or by call. */
+export class Snapshots<V> {
+  readonly #log: Log<V>
+  readonly #version: () => IndexVersion
+  readonly #threshold: number
+  /** Frame bytes committed since the last snapshot, or the last attempt. */
+  #grown = 0
+  #running: Promise<SnapshotInfo> | undefined
+  #stopped = false
+  #last: SnapshotInfo | undefined
+  #failures = 0
+
+  /** `threshold`: Infinity takes none in the background. `last`: what was found at open. `grown`: what the log has beyond it. */
+  constructor(log: Log<V>, version: () => IndexVersion, threshold: number, last: SnapshotInfo | undefined, grown: number) {
+    this.#log = log
+    this.#version = version
+    this.#threshold = threshold
+    this.#last = last
+    this.#grown = grown
+  }
+
+  get last(): SnapshotInfo | undefined {
+    return this.#last
+  }
+
+  get failures(): number {
+    return this.#failures
+  }
+
+  get running(): boolean {
+    return this.#running !== undefined
+  }
+
+  get grown(): number {
+    return this.#grown
+  }
+
+  /** The log has grown. */
+  note(bytes: number): void {
+    this.#grown += bytes
+    if (this.#running !== undefined || this.#stopped || this.#grown < Math.max(this.#threshold, this.#last?.bytes ?? 0)) return
+    this.#start().catch((error: unknown) => {
+      // It is tried again after as much growth; the log has everything.
+      if (!this.#stopped) warn('SEALOG_SNAPSHOT', `${this.#file}: the snapshot was not written: ${(error as Error).message}`)
+    })
+  }
+
+  /** A snapshot of everything that is committed now. */
+  async take(): Promise<SnapshotInfo> {
+    while (this.#running !== undefined) await this.#running.catch(() => {})
+    if (this.#stopped) throw new LogError('ERR_SEALOG_CLOSED', `${this.#log.directory} is closed`)
+    return this.#start()
+  }
+
+  /** No more snapshots; resolves when the one under way has ended, which it does soon. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#running?.catch(() => {})
+  }
+
+  get #file(): string {
+    return path.join(this.#log.directory, SNAPSHOT_FILE)
+  }
+
+  #start(): Promise<SnapshotInfo> {
+    this.#grown = 0
+    this.#running = this.#write().then(
+      (info) => {
+        this.#running = undefined
+        this.#last = info
+        return info
+      },
+      (error: unknown) => {
+        this.#running = undefined
+        this.#failures++
+        throw error
+      },
+    )
+    return this.#running
+  }
+
+  async #write(): Promise<SnapshotInfo> {
+    const log = this.#log
+    const { runner, kernels } = log.environment
+    const { epoch } = log
+    const { index, end } = this.#version()
+    const temporary = `${this.#file}.tmp`
+    try {
+      const proofFrom = firstProved(log, end)
+      const header: SnapshotHeader = {
+        logId: log.logId,
+        epoch,
+        end,
+        lost: lostRangesCrc(log.lost, end, kernels),
+        proofFrom,
+        proof: await proofOf(log, proofFrom, end),
+        entries: index.size,
+        createdAt: Date.now(),
+      }
+      const bytes = await runner.run(writeSnapshot(temporary, header, index, kernels, () => this.#stopped))
+      // What a power loss could take from the log must not be in the snapshot.
+      if (log.durableOffset < end) await log.sync()
+      if (log.epoch !== epoch) throw new LogError('ERR_SEALOG_EPOCH', `${log.directory} was opened anew meanwhile`, { epoch: log.epoch })
+      await runner.run(io.rename(temporary, this.#file))
+      await runner.run(io.syncDirectory(log.directory))
+      return { endOffset: end, entries: header.entries, bytes }
+    } catch (error) {
+      // On a full disk it would be in the way; otherwise the next open removes it.
+      await runner.run(io.unlink(temporary)).catch(() => {})
+      throw error
+    } finally {
+      index.close()
+    }
+  }
+}
+
+/** Fills the empty `index` from the snapshot of the log, if there is one that can be proved to be of this log as it is; else warns and leaves the index empty. */
+export async function loadSnapshot<V>(log: Log<V>, index: KeyIndex): Promise<SnapshotInfo | undefined> {
+  const { runner, kernels } = log.environment
+  const file = path.join(log.directory, SNAPSHOT_FILE)
+  try {
+    const found = await runner.run(readSnapshotHeader(file, kernels))
+    if (found === undefined) return undefined
+    const { header, bytes } = found
+    const { end, proofFrom } = header
+    if (Buffer.compare(header.logId, log.logId) !== 0) throw new UnusableSnapshot('it is of another log')
+    if (header.epoch !== log.epoch) throw new UnusableSnapshot(`it is of epoch ${header.epoch}, the log of epoch ${log.epoch}`)
+    if (end > log.committedOffset) throw new UnusableSnapshot(`it reaches to offset ${end}, the log to ${log.committedOffset}`)
+    if (end < log.startOffset || (proofFrom < log.startOffset && proofFrom < end))
+      throw new UnusableSnapshot(`it cannot be compared with the log, which begins at offset ${log.startOffset} now`)
+    if (header.lost !== lostRangesCrc(log.lost, end, kernels)) throw new UnusableSnapshot('the log was repaired since')
+    if (header.proof !== (await proofOf(log, proofFrom, end))) throw new UnusableSnapshot(`the log has other records below offset ${end}`)
+    await runner.run(readSnapshotEntries(file, index, log.startOffset, kernels))
+    return { endOffset: end, entries: header.entries, bytes }
+  } catch (error) {
+    if (!(error instanceof UnusableSnapshot || error instanceof LogError)) throw error
+    warn('SEALOG_SNAPSHOT', `${file} is ignored, the log is replayed: ${error.message}`)
+    index.clear()
+    return undefined
+  }
+}
+
+function firstProved<V>(log: Log<V>, end: number): number {
+  const kept = log.lost.reduce((from, range) => (range.from < end ? Math.max(from, Math.min(range.to, end)) : from), log.startOffset)
+  return Math.max(kept, end - PROOF_RECORDS, 0)
+}
+
+/** CRC over the CRCs of the frames of these records; frames are bound to the file that they lie in. */
+async function proofOf<V>(log: Log<V>, from: number, end: number): Promise<number> {
+  let proof = 0
+  if (from >= end) return proof
+  const word = new Uint8Array(4)
+  for await (const batch of log.batches({ from, to: end })) {
+    for (let i = 0; i < batch.length; i++) {
+      new DataView(word.buffer).setUint32(0, batch.frameCrc(i), true)
+      proof = log.environment.kernels.crc32c(word, proof)
+    }
+  }
+  return proof
+}

@@ -1,0 +1,409 @@
+import { argumentError, LogError, OffsetTruncatedError } from '../errors.js'
+import type { Backend } from '../kernels/kernels.js'
+import type { Log } from '../log/log.js'
+import type { Record } from '../log/record.js'
+import type { RecordInput } from '../log/record-encoder.js'
+import { listOf } from '../log/record-encoder.js'
+import { type CodecName, checkNames, type Durability } from '../options.js'
+import { versionAt } from './history.js'
+import { IndexChanges } from './index-changes.js'
+import { KeyIndex } from './key-index.js'
+import { type EncodedRange, encodeRange, type RangeOptions } from './key-range.js'
+import { encodeKey, type Key } from './keys.js'
+import { type OpenedStore, openStore } from './open-store.js'
+import { type PendingWrite, PendingWrites, type Write, writeOf } from './pending-writes.js'
+import { type SnapshotInfo, Snapshots } from './snapshots.js'
+import { entriesOf, keysOf } from './store-iterators.js'
+import type { StoreOptions } from './store-options.js'
+import { CLEAR_KEY, replay } from './store-records.js'
+import { type BatchEntry, checkEntry, type GetOptions, type StoreStats } from './store-types.js'
+
+const GET_OPTIONS: ReadonlySet<string> = new Set<keyof GetOptions>(['at'])
+
+/**
+ * Values by key over a log: every change is a record, the key index in memory knows the newest of each key. The value of a key changes when its record is committed, as
+ * the durability mode says, never before; a write that fails leaves the old value. Values are `Uint8Array` (codec `bytes`) or JSON values of type `V`; keys are strings,
+ * integers and Uint8Arrays. Errors of all methods: ERR_SEALOG_ARGUMENT for what is no key, and those of the log.
+ */
+export class Store<V = Uint8Array> implements AsyncDisposable {
+  readonly #log: Log<V>
+  #index: KeyIndex
+  #changes: IndexChanges
+  readonly #pending = new PendingWrites()
+  readonly #snapshots: Snapshots<V>
+  /** The index holds the records of `#epoch` below. */
+  #applied: number
+  #epoch: number
+  /** Frame bytes that the log had committed when it was last looked at. */
+  #seenBytes: number
+  /** The log is opened anew, or was and the index could not follow. */
+  #behind = false
+  #reopening: Promise<void> | undefined
+  #closed: Promise<void> | undefined
+
+  private constructor({ log, index, grown, snapshot, settings }: OpenedStore<V>) {
+    this.#log = log
+    this.#index = index
+    this.#changes = new IndexChanges(index)
+    this.#applied = log.committedOffset
+    this.#epoch = log.epoch
+    this.#seenBytes = log.commitDriver().queue.committedBytes
+    this.#snapshots = new Snapshots(log, () => ({ index: this.#index.copy(), end: this.#applied }), settings.snapshotBytes, snapshot, grown)
+    log.observe(this.#advanced)
+    // After a long replay the next open shall not need one.
+    if (log.readOnlyReason === undefined) this.#snapshots.note(0)
+  }
+
+  /**
+   * Opens the store in `directory`, creating it unless `create` is false. The newest snapshot is loaded and what came after it replayed. Errors: those of `Log.open`;
+   * ERR_SEALOG_FORMAT when the log has records that no store wrote.
+   */
+  static open<V = unknown>(directory: string, options: StoreOptions & { codec: 'json' }): Promise<Store<V>>
+  static open<V = Uint8Array>(directory: string, options?: StoreOptions): Promise<Store<V>>
+  static async open<V>(directory: string, options: StoreOptions = {}): Promise<Store<V>> {
+    return new Store<V>(await openStore<V>(directory, options))
+  }
+
+  get directory(): string {
+    return this.#log.directory
+  }
+
+  get durability(): Durability {
+    return this.#log.durability
+  }
+
+  get codec(): CodecName {
+    return this.#log.codec
+  }
+
+  get backend(): Backend {
+    return this.#log.backend
+  }
+
+  get closed(): boolean {
+    return this.#closed !== undefined
+  }
+
+  /** Why the store accepts nothing any more; undefined while it does. */
+  get failure(): LogError | undefined {
+    return this.#log.failure
+  }
+
+  /** Offset behind the newest record that counts: what `get` with `at` may ask for lies below. */
+  get committedOffset(): number {
+    return this.#log.committedOffset
+  }
+
+  /** How many keys there are, by what is committed. */
+  get size(): number {
+    this.#checkOpen()
+    return this.#index.size
+  }
+
+  // ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * The value of a key; undefined: there is none. With `at` the value at that offset, which is found by reading backwards from there; ERR_SEALOG_OFFSET_TRUNCATED
+   * below the start of the log. In mode `none` a write of this key that was accepted is written first.
+   */
+  async get(key: Key, options?: GetOptions): Promise<V | undefined> {
+    const encoded = encodeKey(key)
+    this.#checkOpen()
+    if (options !== undefined) checkNames(options, GET_OPTIONS, 'get')
+    const at = options?.at
+    if (at !== undefined && !(Number.isSafeInteger(at) && at >= 0)) throw argumentError('at', at, 'an offset')
+    if (this.#owes(encoded)) await this.#log.flush()
+    const offset = this.#index.getEncoded(encoded)
+    if (at !== undefined && (offset < 0 || at < offset)) return this.#getAt(encoded, at)
+    return offset < 0 ? undefined : this.#valueOf(await this.#log.get(offset), encoded, offset)
+  }
+
+  /** The same on the calling thread. */
+  getSync(key: Key): V | undefined {
+    const encoded = encodeKey(key)
+    this.#checkOpen()
+    if (this.#owes(encoded)) this.#log.flushSync()
+    const offset = this.#index.getEncoded(encoded)
+    return offset < 0 ? undefined : this.#valueOf(this.#log.getSync(offset), encoded, offset)
+  }
+
+  /** Whether there is a value, from memory; in mode `none` a write of this key that was accepted is written first, on the calling thread. */
+  has(key: Key): boolean {
+    const encoded = encodeKey(key)
+    this.#checkOpen()
+    if (this.#owes(encoded)) this.#log.flushSync()
+    return this.#index.getEncoded(encoded) >= 0
+  }
+
+  /** Keys in order, as they are when the first one is asked for, whatever is written meanwhile. Throws ERR_SEALOG_ARGUMENT for a range that is none. */
+  keys(range: RangeOptions = {}): AsyncIterableIterator<Key> {
+    return keysOf(this.#viewer(range))
+  }
+
+  /** Keys and values in order, as they are when the first one is asked for, whatever is written meanwhile. Throws ERR_SEALOG_ARGUMENT for a range that is none. */
+  entries(range: RangeOptions = {}): AsyncIterableIterator<[Key, V]> {
+    return entriesOf(this.#viewer(range), (encoded, offset) => this.#log.get(offset).then((record) => this.#valueOf(record, encoded, offset)))
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<[Key, V]> {
+    return this.entries()
+  }
+
+  #viewer(options: RangeOptions): { range: EncodedRange; view: () => Promise<KeyIndex>; check: () => void } {
+    const range = encodeRange(options)
+    const check = () => this.#checkOpen()
+    check()
+    const view = async () => {
+      if (this.durability === 'none' && this.failure === undefined && this.#pending.count > 0) await this.#log.flush()
+      check()
+      return this.#index.copy()
+    }
+    return { range, view, check }
+  }
+
+  async #getAt(key: Uint8Array, at: number): Promise<V | undefined> {
+    if (at < this.#log.startOffset) throw new OffsetTruncatedError(at, this.#log.startOffset)
+    const version = await versionAt(this.#log, key, Math.min(at, this.#log.committedOffset - 1))
+    return version === undefined || version.tombstone ? undefined : version.value
+  }
+
+  #valueOf(record: Record<V> | undefined, key: Uint8Array, offset: number): V {
+    if (record?.key !== undefined && !record.tombstone && Buffer.compare(record.key, key) === 0) return record.value
+    throw new LogError('ERR_SEALOG_CORRUPT', `${this.directory}: the key index is not that of the log; without SNAPSHOT the next open makes it anew`, {
+      file: this.directory,
+      offset,
+    })
+  }
+
+  /** Only mode `none` resolves a write before it counts. */
+  #owes(key: Uint8Array): boolean {
+    return this.durability === 'none' && this.#pending.count > 0 && this.failure === undefined && this.#pending.last(key) !== undefined
+  }
+
+  // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Gives a key its value; resolves to the offset of the record when it is committed (mode `none`: accepted). The value is encoded before the call returns. */
+  put(key: Key, value: V | Uint8Array): Promise<number> {
+    try {
+      const encoded = encodeKey(key)
+      return this.#log.acknowledge(this.#accept([{ key: encoded, value }], [writeOf(encoded, 'put')]))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /**
+   * Deletes a key; resolves to whether there was one when the record is committed (mode `none`: accepted). A key that is neither there nor among what was accepted
+   * makes no record: false, as soon as that is certain.
+   */
+  delete(key: Key): Promise<boolean> {
+    try {
+      const encoded = encodeKey(key)
+      this.#checkWritable()
+      const last = this.#lastOf(encoded)
+      if (last === undefined && this.#index.getEncoded(encoded) < 0) return Promise.resolve(false)
+      if (last !== undefined && last.kind !== 'put') return this.#log.acknowledge(last.offset).then(() => false)
+      return this.#log.acknowledge(this.#accept([{ key: encoded, tombstone: true }], [writeOf(encoded, 'delete')])).then(() => true)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /**
+   * Makes all changes or none, with one sync, for recovery and readers alike; a later entry of the same key counts. Resolves to the first and last offsets of the
+   * records when they are committed; deletions of what is not there make none. Errors: ERR_SEALOG_BATCH_TOO_LARGE beyond `maxBatchBytes`.
+   */
+  async putBatch(entries: Iterable<BatchEntry<V>>): Promise<{ first: number; last: number }> {
+    const range = this.#acceptBatch(entries)
+    if (range.last >= range.first) await this.#log.acknowledge(range.last)
+    return range
+  }
+
+  /**
+   * The same for bulk loading: resolves before the batch is durable. Modes `flush` and `none`: when it is written, and visible; the background makes it durable at most
+   * `syncIntervalMs` later. Mode `fsync`: when it is accepted and there is room for more; its group is written and synced at once in the background, and with
+   * that it becomes visible and durable. A failure is met by whatever is called next; `flush()` waits until all batches are durable.
+   */
+  async putBatchDeferred(entries: Iterable<BatchEntry<V>>): Promise<{ first: number; last: number }> {
+    const range = this.#acceptBatch(entries)
+    if (this.durability === 'fsync') await this.#log.drain()
+    else await this.#log.flush()
+    if (this.#log.failure !== undefined) this.#log.checkWritable()
+    return range
+  }
+
+  /** Deletes all keys at once, with one record. Resolves as `put` does; nothing is written when there is nothing. */
+  async clear(): Promise<void> {
+    this.#checkWritable()
+    this.#pending.dropFrom(this.#log.endOffset)
+    const { newest } = this.#pending
+    if (newest === undefined ? this.#index.size === 0 : newest.kind === 'clear') {
+      if (newest !== undefined) await this.#log.acknowledge(newest.offset)
+      return
+    }
+    await this.#log.acknowledge(this.#accept([{ key: CLEAR_KEY, tombstone: true }], [writeOf(CLEAR_KEY, 'clear')]))
+  }
+
+  /** Everything accepted is durable, in every mode. */
+  async flush(): Promise<void> {
+    await this.#log.sync()
+  }
+
+  /** The same on the calling thread. */
+  flushSync(): void {
+    this.#log.syncSync()
+  }
+
+  /** As `flush`. */
+  async sync(): Promise<void> {
+    await this.#log.sync()
+  }
+
+  /** Many bytes wait to be written: await `drain()` before more. */
+  get writableNeedDrain(): boolean {
+    return this.#log.writableNeedDrain
+  }
+
+  /** Resolves when the queue of this thread has shrunk enough for more. */
+  async drain(): Promise<void> {
+    await this.#log.drain()
+  }
+
+  #acceptBatch(entries: Iterable<BatchEntry<V>>): { first: number; last: number } {
+    this.#checkWritable()
+    const records: RecordInput<V | Uint8Array>[] = []
+    const writes: Write[] = []
+    const present = new Map<string, boolean>()
+    for (const entry of listOf(entries, 'entries')) {
+      const deletes = checkEntry(entry)
+      const write = writeOf(encodeKey(entry.key), deletes ? 'delete' : 'put')
+      if (deletes && !(present.get(write.text) ?? this.#isThere(write.key))) continue
+      present.set(write.text, !deletes)
+      records.push(deletes ? { key: write.key, tombstone: true } : { key: write.key, value: (entry as { value: V }).value })
+      writes.push(write)
+    }
+    if (records.length === 0) return { first: this.#log.endOffset, last: this.#log.endOffset - 1 }
+    const first = this.#accept(records, writes)
+    return { first, last: first + records.length - 1 }
+  }
+
+  #accept(records: readonly RecordInput<V | Uint8Array>[], writes: readonly Write[]): number {
+    this.#checkWritable()
+    const first = this.#log.acceptRecords(records)
+    // Offsets that were refused are given out again.
+    this.#pending.dropFrom(first)
+    for (let i = 0; i < writes.length; i++) this.#pending.add(first + i, writes[i])
+    return first
+  }
+
+  #lastOf(key: Uint8Array): PendingWrite | undefined {
+    this.#pending.dropFrom(this.#log.endOffset)
+    return this.#pending.last(key)
+  }
+
+  #isThere(key: Uint8Array): boolean {
+    const last = this.#lastOf(key)
+    return last === undefined ? this.#index.getEncoded(key) >= 0 : last.kind === 'put'
+  }
+
+  /** Takes over what was committed. Runs before the promises of the writes resolve. */
+  readonly #advanced = (): void => {
+    const log = this.#log
+    const end = log.committedOffset
+    this.#pending.take(end, (write) => {
+      if (write.kind === 'clear') this.#changes.clear()
+      else this.#changes.add(write.key, write.kind === 'put' ? write.offset : -1)
+    })
+    this.#changes.flush()
+    this.#pending.dropFrom(log.endOffset)
+    if (this.#behind || this.closed) return
+    this.#applied = end
+    const { committedBytes } = log.commitDriver().queue
+    const grown = committedBytes - this.#seenBytes
+    this.#seenBytes = committedBytes
+    if (grown > 0 && log.failure === undefined) this.#snapshots.note(grown)
+  }
+
+  // ── maintenance ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Writes a snapshot of everything that is committed now, in slices beside other work; the next open replays only what comes after it. */
+  async snapshot(): Promise<SnapshotInfo> {
+    this.#checkWritable()
+    return this.#snapshots.take()
+  }
+
+  /**
+   * After a failure: has the log verified from disk and the index follow it, and makes this object writable again. Writes meanwhile are refused with
+   * ERR_SEALOG_CONFLICT. Does nothing on a store that has not failed.
+   */
+  reopen(): Promise<void> {
+    this.#reopening ??= this.#reopen().finally(() => {
+      this.#reopening = undefined
+    })
+    return this.#reopening
+  }
+
+  async #reopen(): Promise<void> {
+    this.#checkOpen()
+    const log = this.#log
+    if (log.failure === undefined && log.readOnlyReason === undefined && !this.#behind) return
+    this.#behind = true
+    await log.reopen()
+    const end = log.committedOffset
+    // Records that were not acknowledged may be there after all; those of another epoch may not.
+    const same = log.epoch === this.#epoch && this.#applied <= end
+    const index = same ? this.#index.copy() : new KeyIndex(log.environment.kernels)
+    await replay(log, index, same ? this.#applied : log.startOffset, end, undefined)
+    this.#index.close()
+    this.#index = index
+    this.#changes = new IndexChanges(index)
+    this.#applied = end
+    this.#epoch = log.epoch
+    this.#seenBytes = log.commitDriver().queue.committedBytes
+    this.#behind = false
+  }
+
+  stats(): StoreStats {
+    this.#checkOpen()
+    return {
+      keys: this.#index.size,
+      indexBytes: this.#index.bytes,
+      pendingWrites: this.#pending.count,
+      snapshot: this.#snapshots.last,
+      bytesSinceSnapshot: this.#snapshots.grown,
+      snapshotRunning: this.#snapshots.running,
+      snapshotFailures: this.#snapshots.failures,
+      log: this.#log.stats(),
+    }
+  }
+
+  /** Everything accepted is made durable, then files, lock and memory are let go; a snapshot under way is given up. Rejects with the failure of a failed store. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #close(): Promise<void> {
+    await this.#snapshots.stop()
+    await this.#reopening?.catch(() => {})
+    try {
+      await this.#log.close()
+    } finally {
+      this.#index.close()
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.closed) throw new LogError('ERR_SEALOG_CLOSED', `${this.directory} is closed`)
+  }
+
+  #checkWritable(): void {
+    this.#checkOpen()
+    this.#log.checkWritable()
+    if (this.#behind) throw new LogError('ERR_SEALOG_CONFLICT', `${this.directory} is being reopened, or its index could not follow; see reopen()`)
+  }
+}

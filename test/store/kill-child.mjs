@@ -1,0 +1,31 @@
+// Changes a store until it is killed, and says on stdout what was acknowledged: `open <end>`, `ack <end>`. Arguments: directory, backend, durability, session.
+// What the record at an offset is follows from the offset alone, so that the parent can tell what the store must hold.
+import { writeSync } from 'node:fs'
+import { Store } from '../../dist/store/index.js'
+import { changeAt } from './kill-changes.mjs'
+
+const [directory, backend, durability, session] = process.argv.slice(2)
+const say = (line) => writeSync(1, `${line}\n`)
+let seed = Number(session) + 1
+const below = (limit) => (seed = (seed * 48271 + 11) % 2147483647) % limit
+
+const store = await Store.open(directory, { codec: 'json', backend, durability, segmentBytes: 8192, syncIntervalMs: 20, idleMarkMs: 10, snapshotBytes: 2000 })
+say(`open ${store.committedOffset}`)
+let next = store.committedOffset
+for (;;) {
+  const going = []
+  for (let i = 1 + below(6); i > 0; i--) {
+    const count = 1 + below(4)
+    const entries = Array.from({ length: count }, (_, j) => changeAt(next + j))
+    next += count
+    const end = next
+    going.push((count === 1 ? store.put(entries[0].key, entries[0].value) : store.putBatch(entries)).then(() => end))
+  }
+  if (durability === 'none') {
+    await Promise.all(going)
+    await store.flush()
+    say(`ack ${next}`)
+  } else for (const end of going) say(`ack ${await end}`)
+  if (below(10) === 0) await store.snapshot()
+  await new Promise((resolve) => setImmediate(resolve))
+}
