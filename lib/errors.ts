@@ -23,6 +23,8 @@ export const ERROR_CODES = {
   ERR_SEALOG_OFFSET_RANGE: 'the offset lies past the end',
   ERR_SEALOG_OFFSET_TRUNCATED: 'the offset lies before startOffset',
   ERR_SEALOG_LOST: 'the records were lost to damage and removed by repair',
+  ERR_SEALOG_COMPACTED: 'older versions below that offset may have been removed by compaction, see compactedThrough',
+  ERR_SEALOG_ARCHIVE: 'an archive or its dictionary is missing, damaged or of another log',
   ERR_SEALOG_EPOCH: 'records that were visible have been cut since; the position belongs to an older epoch',
   ERR_SEALOG_CODEC_MISMATCH: 'the log has another codec',
   ERR_SEALOG_CONFIGURED: 'configure() comes before the first open',

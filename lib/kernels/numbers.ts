@@ -185,6 +185,90 @@ export const FILE_RENDER = 24
 /** CRC-32C (fresh) of the bytes a … b → numbers[0]; numbers[1] = bytes that were there. Reads in pieces. */
 export const FILE_CHECKSUM = 25
 
+/**
+ * Copies the records of a segment that are still needed to the sparse file that replaces it; frames are read from `fd` (position a … b) and verified as
+ * FILE_SCAN does. A record is needed when COMPACT_INDEX, or one of the further indexes behind COMPACT_LENGTH, holds its offset under its key, when it has no key,
+ * and when it is a tombstone that no newer version of its key in COMPACT_INDEX replaces and that is not older than COMPACT_TOMBSTONES_BEFORE. Indexes are versions
+ * that nobody changes while the request runs; they may be destroyed meanwhile.
+ * It ends behind the batch that brings the bytes read to COMPACT_SLICE_BYTES, or at b; the next call goes on with the same numbers and a = COMPACT_NEXT_POSITION.
+ * What is written ends with a whole group; survivors of a batch of several records carry their index in it, bit 1 is made anew. numbers: COMPACT_LENGTH, then handles of
+ * further indexes. Status 0, or −errno; damage is told by COMPACT_STOP, what was written is worthless then. Footer, size and sync are the caller's.
+ */
+export const FILE_COMPACT = 26
+/**
+ * Compresses segment bytes from a (a frame begins there) … b into blocks: each a zstd frame with content size and checksum, of whole segment frames (records, commits, footer)
+ * of about PACK_BLOCK_BYTES together, a larger one alone. The 4 bytes of each frame's CRC are left out. Frames are read from `fd` and verified first.
+ * Blocks go to PACK_OUT_FD from PACK_OUT_POSITION on; `entries` gets PACK_COLUMNS numbers for each; it ends when that is full, or at b. numbers: PACK_LENGTH.
+ * Status 0, or −errno, or −ENOSYS without zstd; damage is told by PACK_STOP.
+ */
+export const FILE_PACK = 27
+/**
+ * The segment bytes of one block (b compressed bytes at position a of `fd`), with their CRCs, into `bytes`, which is as long as the entry of the block says. numbers: UNPACK_LENGTH.
+ * Status: 0; UNPACK_DAMAGED when it cannot be decompressed, is of another length, or no frames come of it; −errno. Never more memory than `bytes` has.
+ */
+export const FILE_UNPACK = 28
+/** FILE_SCAN over frames that are in `bytes` already (a = 0, b = their length); `fd` is unused. */
+export const FILE_SCAN_BYTES = 29
+
+/** In: handle of the index; segment seed; largest record; sparse; offset expected at `a` (−1: unknown); bytes to read before it ends; time (ms), −1: no tombstone goes. */
+export const COMPACT_INDEX = 0
+export const COMPACT_SEED = 1
+export const COMPACT_MAX_RECORD = 2
+export const COMPACT_SPARSE = 3
+export const COMPACT_OFFSET = 4
+export const COMPACT_SLICE_BYTES = 5
+export const COMPACT_TOMBSTONES_BEFORE = 6
+/** In: the file to write (−1: nothing is written, all is counted), its seed and epoch. In and out: position and chain behind its last group, running maximum of timestamps. */
+export const COMPACT_OUT_FD = 7
+export const COMPACT_OUT_SEED = 8
+export const COMPACT_OUT_EPOCH = 9
+export const COMPACT_OUT_POSITION = 10
+export const COMPACT_OUT_CHAIN = 11
+export const COMPACT_RUNNING_TIME = 12
+/** In and out, sums over the calls: records and frame bytes read; records, frame bytes and tombstones kept; first and last offset kept (−1: none), their least and greatest timestamp (Infinity, −1). */
+export const COMPACT_READ_RECORDS = 13
+export const COMPACT_READ_BYTES = 14
+export const COMPACT_KEPT_RECORDS = 15
+export const COMPACT_KEPT_BYTES = 16
+export const COMPACT_KEPT_TOMBSTONES = 17
+export const COMPACT_FIRST_OFFSET = 18
+export const COMPACT_LAST_OFFSET = 19
+export const COMPACT_MIN_TIME = 20
+export const COMPACT_MAX_TIME = 21
+/** Out: STOP_END at b, STOP_FULL before it, or the damage met; position and offset expected behind the last good frame. */
+export const COMPACT_STOP = 22
+export const COMPACT_NEXT_POSITION = 23
+export const COMPACT_NEXT_OFFSET = 24
+export const COMPACT_LENGTH = 26
+
+/** In: segment seed; largest record; sparse; file to write; level 1 to 22; segment bytes per block; dictionary handle, −1: none. */
+export const PACK_SEED = 0
+export const PACK_MAX_RECORD = 1
+export const PACK_SPARSE = 2
+export const PACK_OUT_FD = 3
+export const PACK_LEVEL = 4
+export const PACK_BLOCK_BYTES = 5
+export const PACK_DICTIONARY = 6
+/** In and out: offset and batch first expected at `a` (−1 as in FILE_SCAN); where the next block goes; records packed; CRC-32C over what was written (fresh: 0). */
+export const PACK_OFFSET = 7
+export const PACK_BATCH_FIRST = 8
+export const PACK_OUT_POSITION = 9
+export const PACK_RECORDS = 10
+export const PACK_CRC = 11
+/** Out: blocks written; segment position behind the last; STOP_TABLE_FULL, STOP_END at b, or the damage met. */
+export const PACK_COUNT = 12
+export const PACK_NEXT_POSITION = 13
+export const PACK_STOP = 14
+export const PACK_LENGTH = 16
+/** Of a block: segment position, segment bytes; offset and batch first expected at its first frame; position and bytes in the archive. */
+export const PACK_COLUMNS = 6
+
+/** In: segment seed; dictionary handle, −1: none. */
+export const UNPACK_SEED = 0
+export const UNPACK_DICTIONARY = 1
+export const UNPACK_LENGTH = 2
+export const UNPACK_DAMAGED = 1
+
 /** Forms of sealed chunks, as in segment headers. */
 export const FORM_JSON = 1
 export const FORM_NDJSON = 2

@@ -27,6 +27,24 @@ export interface ClosedSegment {
   readonly runningTime: number
   /** ms; retention by age counts from here. */
   readonly closedAt: number
+  /** A verified copy; undefined: not archived. */
+  readonly archive?: ArchiveFacts
+  /** `false`: the segment file was given up, the archive is what there is. Only with `archive`. */
+  readonly local?: false
+  /** Why it was set aside: it is damaged, is not archived, and nothing but force deletes it. */
+  readonly quarantined?: string
+}
+
+/** An archive of a segment that was read back and found equal. */
+export interface ArchiveFacts {
+  /** Name in the archive directory. */
+  readonly file: string
+  readonly bytes: number
+  /** CRC-32C of the whole file. */
+  readonly crc: number
+  /** Id of the dictionary that it needs, 0: none. */
+  readonly dictionary: number
+  readonly archivedAt: number
 }
 
 /** Cut everything behind `end`: planned durably, then done, then cleared. All numbers are those of the segment that becomes the last. */
@@ -50,11 +68,23 @@ export interface OffsetRange {
 type ManifestRecord =
   | { readonly type: 'settings'; readonly settings: LogSettings }
   | { readonly type: 'closed'; readonly segment: ClosedSegment }
-  | { readonly type: 'start'; readonly offset: number; readonly removed: readonly number[] }
+  /** `kept`: bases among `removed` whose archives stay as history in front of the log. */
+  | { readonly type: 'start'; readonly offset: number; readonly removed: readonly number[]; readonly kept?: readonly number[] }
   | { readonly type: 'epoch'; readonly epoch: number }
   | { readonly type: 'intent'; readonly intent: TruncateIntent }
   | { readonly type: 'truncated'; readonly base: number; readonly epoch: number }
   | { readonly type: 'swapped'; readonly segment: ClosedSegment; readonly lost: readonly OffsetRange[] }
+  /** New generations of closed segments take the place of the old ones; versions below `through` may be gone. */
+  | { readonly type: 'compacted'; readonly segments: readonly ClosedSegment[]; readonly through: number }
+  | { readonly type: 'archived'; readonly base: number; readonly archive: ArchiveFacts }
+  /** The segment files of archived segments are given up. */
+  | { readonly type: 'released'; readonly bases: readonly number[] }
+  /** The segment file is back. */
+  | { readonly type: 'restored'; readonly base: number }
+  /** '': it is not set aside any more. */
+  | { readonly type: 'quarantined'; readonly base: number; readonly why: string }
+  /** Archives in front of the log, by base, are not kept any more. */
+  | { readonly type: 'historyRemoved'; readonly bases: readonly number[] }
   | { readonly type: 'snapshot'; readonly state: ManifestState }
 
 export interface ManifestState {
@@ -64,6 +94,10 @@ export interface ManifestState {
   readonly closed: readonly ClosedSegment[]
   readonly intent: TruncateIntent | undefined
   readonly lost: readonly OffsetRange[]
+  /** Older versions of keys may be gone below this offset; undefined: nothing was compacted. */
+  readonly compactedThrough?: number
+  /** Segments in front of `startOffset` whose archives were kept; undefined: none. */
+  readonly history?: readonly ClosedSegment[]
 }
 
 /**
@@ -213,7 +247,7 @@ function apply(state: ManifestState, record: ManifestRecord, file: string): Mani
     case 'closed':
       return { ...state, closed: withClosed(state.closed, [record.segment]) }
     case 'start':
-      return { ...state, startOffset: record.offset, closed: state.closed.filter((segment) => !record.removed.includes(segment.base)) }
+      return withStart(state, record.offset, new Set(record.removed), new Set(record.kept))
     case 'epoch':
       return { ...state, epoch: record.epoch }
     case 'intent':
@@ -232,9 +266,35 @@ function apply(state: ManifestState, record: ManifestRecord, file: string): Mani
         closed: state.closed.map((segment) => (segment.base === record.segment.base ? record.segment : segment)),
         lost: [...state.lost, ...record.lost],
       }
+    case 'compacted': {
+      const byBase = new Map(record.segments.map((segment) => [segment.base, segment]))
+      const closed = state.closed.map((segment) => byBase.get(segment.base) ?? segment)
+      return { ...state, closed, compactedThrough: Math.max(state.compactedThrough ?? 0, record.through) }
+    }
+    case 'archived':
+      return changed(state, [record.base], (segment) => ({ ...segment, archive: record.archive }))
+    case 'released':
+      return changed(state, record.bases, (segment) => ({ ...segment, local: false }))
+    case 'restored':
+      return changed(state, [record.base], ({ local: _, ...segment }) => segment)
+    case 'quarantined':
+      return changed(state, [record.base], ({ quarantined: _, ...segment }) => (record.why === '' ? segment : { ...segment, quarantined: record.why }))
+    case 'historyRemoved':
+      return { ...state, history: state.history?.filter((segment) => !record.bases.includes(segment.base)) }
     default:
       throw new LogError('ERR_SEALOG_FORMAT_NEWER', `${file} holds a record of an unknown type`, { file })
   }
+}
+
+function changed(state: ManifestState, bases: readonly number[], change: (segment: ClosedSegment) => ClosedSegment): ManifestState {
+  const wanted = new Set(bases)
+  return { ...state, closed: state.closed.map((segment) => (wanted.has(segment.base) ? change(segment) : segment)) }
+}
+
+function withStart(state: ManifestState, offset: number, removed: ReadonlySet<number>, kept: ReadonlySet<number>): ManifestState {
+  const next = { ...state, startOffset: offset, closed: state.closed.filter((segment) => !removed.has(segment.base)) }
+  const history = state.closed.filter((segment) => kept.has(segment.base)).map((segment) => ({ ...segment, local: false as const }))
+  return history.length === 0 ? next : { ...next, history: [...(state.history ?? []), ...history] }
 }
 
 function damaged(file: string, position: number, why: string): LogError {
