@@ -2,24 +2,25 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:
 import { argumentError, isLogError } from '../errors.js'
 import type { LogView } from '../index.js'
 import { isGone } from '../log/read-block.js'
-import type { ChunkForm } from '../options.js'
-import type { ChunkEncoding, OpenChunk } from '../sealing/chunk.js'
+import type { OpenChunk } from '../sealing/chunk.js'
 import { sendfileFallback } from '../telemetry/channels.js'
 import { type Answer, Answers } from './answers.js'
+import { bodyOf, openSibling } from './chunk-body.js'
 import { nextCursor } from './cursor.js'
 import { controlEvent, dataEvent, isTextual } from './event-stream.js'
 import { toHttpError } from './failure.js'
 import { FailureReport } from './failure-report.js'
-import { ALLOW, chooseEncoding, commonHeaders, IMMUTABLE, matchesEntityTag, preflightHeaders, SHORT_LIVED, vary } from './headers.js'
+import { ALLOW, commonHeaders, matchesEntityTag, preflightHeaders, vary } from './headers.js'
 import { ChangeFeed, LiveClient } from './live.js'
 import { formatOffsetToken, type LogPosition } from './offset-token.js'
 import { type HandlerOptions, type ResolvedHandlerOptions, resolveHandler } from './options.js'
 import { checkPosition, refresh, startPosition, tailOf } from './position.js'
+import { chunkHeaders, type Reading, readHeaders } from './read-headers.js'
 import { answerForm, emptyBody } from './render.js'
-import { HttpError, notFound, parseRead, parseTarget, type ReadRequest } from './request.js'
+import { HttpError, notFound, parseRead, parseTarget, type ReadRequest, type RequestTarget } from './request.js'
 import { endResponse, sendBody, sendError, sendHead } from './respond.js'
 import { isHttp1, isNext } from './response-life.js'
-import { newTransferCounters, sendFileBody, type TransferCounters } from './transfer.js'
+import { countWhenSent, newTransferCounters, sendAtOnce, sendFileBody, type TransferContext, type TransferCounters } from './transfer.js'
 
 /** Finds the log of a name: the path of the URL without its leading slash, decoded. `undefined`: there is none. */
 export type LogResolver = (name: string) => LogView<unknown> | undefined | Promise<LogView<unknown> | undefined>
@@ -50,20 +51,12 @@ const EXPOSED = 'Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-SS
 export function createHandler(source: LogView<unknown> | LogResolver, options: HandlerOptions = {}): Handler {
   if (typeof source !== 'function' && (typeof source !== 'object' || source === null)) throw argumentError('source', source, 'a log or a function')
   const service = new ReadService(typeof source === 'function' ? source : () => source, resolveHandler(options))
-  const handle = (req: IncomingMessage, res: ServerResponse): void => void service.serve(req, res)
+  const handle = (req: IncomingMessage, res: ServerResponse): void => service.serve(req, res)
   return Object.assign(handle, { close: () => service.close(), stats: () => service.stats() })
 }
 
-/** One request to read a log. */
-interface Reading {
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
-  readonly common: OutgoingHttpHeaders
-  readonly view: LogView<unknown>
-  readonly request: ReadRequest
-  readonly form: ChunkForm
-  readonly contentType: string
-}
+/** What a HEAD asks for has no part in its answer. */
+const HEAD_REQUEST: ReadRequest = { from: 'now', live: undefined, cursor: undefined }
 
 class ReadService {
   readonly #resolve: LogResolver
@@ -91,10 +84,30 @@ class ReadService {
     return { transfers: structuredClone(this.#counters), liveClients: this.#clients.size }
   }
 
-  /** Answers a request whatever happens; never rejects. */
-  async serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  /** Answers a request whatever happens. What needs no waiting for anything is answered before this returns. */
+  serve(req: IncomingMessage, res: ServerResponse): void {
     const common = commonHeaders(req, this.#options.origins, EXPOSED)
+    if (req.method !== 'GET' || this.#closing || !isHttp1(req) || res.socket === null) {
+      void this.#serveInTurn(req, res, common)
+      return
+    }
     let view: LogView<unknown> | undefined
+    try {
+      const target = parseTarget(req)
+      const found = this.#resolve(target.name)
+      if (found !== undefined && 'then' in found) {
+        void this.#serveTarget(req, res, common, target, found)
+        return
+      }
+      view = found
+      const reading = this.#reading(req, res, common, target, found)
+      if (!this.#readAtOnce(reading)) void this.#readOrFail(reading)
+    } catch (error) {
+      this.#fail(req, res, common, view, error)
+    }
+  }
+
+  async #serveInTurn(req: IncomingMessage, res: ServerResponse, common: OutgoingHttpHeaders): Promise<void> {
     try {
       if (!(await isNext(req, res))) return
       if (this.#closing) res.shouldKeepAlive = false
@@ -105,19 +118,49 @@ class ReadService {
       if (req.method !== 'GET' && req.method !== 'HEAD') throw new HttpError(405, 'ERR_SEALOG_UNSUPPORTED', 'logs can only be read here', ALLOW)
       if (this.#closing) throw new HttpError(503, 'ERR_SEALOG_CLOSED', 'the server is shutting down', { 'retry-after': '1' })
       const target = parseTarget(req)
-      view = await this.#resolve(target.name)
-      if (view === undefined) throw notFound()
-      view.checkOpen()
-      const form = answerForm(view)
-      const contentType = form === 'json' ? 'application/json' : form === 'ndjson' ? 'application/x-ndjson' : this.#options.contentType
-      if (req.method === 'HEAD') await this.#head(res, common, view, contentType)
-      else await this.#read({ req, res, common, view, request: parseRead(target.query), form, contentType })
+      await this.#serveTarget(req, res, common, target, this.#resolve(target.name))
+    } catch (error) {
+      this.#fail(req, res, common, undefined, error)
+    }
+  }
+
+  /** Never rejects. */
+  async #serveTarget(
+    req: IncomingMessage,
+    res: ServerResponse,
+    common: OutgoingHttpHeaders,
+    target: RequestTarget,
+    found: ReturnType<LogResolver>,
+  ): Promise<void> {
+    let view: LogView<unknown> | undefined
+    try {
+      view = await found
+      const reading = this.#reading(req, res, common, target, view)
+      if (req.method === 'HEAD') await this.#head(reading)
+      else await this.#read(reading)
     } catch (error) {
       this.#fail(req, res, common, view, error)
     }
   }
 
-  async #head(res: ServerResponse, common: OutgoingHttpHeaders, view: LogView<unknown>, contentType: string): Promise<void> {
+  async #readOrFail(reading: Reading): Promise<void> {
+    try {
+      await this.#read(reading)
+    } catch (error) {
+      this.#fail(reading.req, reading.res, reading.common, reading.view, error)
+    }
+  }
+
+  #reading(req: IncomingMessage, res: ServerResponse, common: OutgoingHttpHeaders, target: RequestTarget, view: LogView<unknown> | undefined): Reading {
+    if (view === undefined) throw notFound()
+    view.checkOpen()
+    const form = answerForm(view)
+    const contentType = form === 'json' ? 'application/json' : form === 'ndjson' ? 'application/x-ndjson' : this.#options.contentType
+    const request = req.method === 'HEAD' ? HEAD_REQUEST : parseRead(target.query)
+    return { req, res, common, view, request, form, contentType, cache: this.#options.cache }
+  }
+
+  async #head({ res, common, view, contentType }: Reading): Promise<void> {
     const tail = await startPosition(view, 'now')
     sendHead(res, 200, { ...common, 'content-type': contentType, 'stream-next-offset': formatOffsetToken(tail), 'cache-control': 'no-store' })
   }
@@ -141,6 +184,26 @@ class ReadService {
   }
 
   // ── answers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A small sealed chunk that is asked for from its beginning and is in memory. False: nothing was done, it is to be read. */
+  #readAtOnce(reading: Reading): boolean {
+    const { req, res, view, form, request } = reading
+    if (!view.writable || request.live === 'sse' || request.from === 'now') return false
+    const start = request.from === 'start' ? { epoch: view.epoch, offset: view.startOffset } : request.from
+    if (start.epoch !== view.epoch || start.offset < view.startOffset) return false
+    view.checkLost(start.offset)
+    const chunk = view.chunks.openNow(start.offset)
+    if (chunk === undefined) return false
+    try {
+      if (chunk.form !== form || chunk.last >= tailOf(view) || start.offset > chunk.first || chunk.siblings.length > 0) return false
+      const end = chunk.last + 1
+      const headers = chunkHeaders(reading, start, end, end >= tailOf(view), undefined)
+      if (req.headers['if-none-match'] !== undefined) return false
+      return sendAtOnce(req, res, 200, headers, bodyOf(chunk, undefined, 0, ''), this.#transferOf(view, chunk, start))
+    } finally {
+      chunk.close()
+    }
+  }
 
   /** Sends what there is from `start` on: to the end of its sealed chunk, else a bounded answer. False: there is nothing. */
   async #send(reading: Reading, start: LogPosition): Promise<boolean> {
@@ -177,7 +240,7 @@ class ReadService {
   }
 
   async #sendChunk(reading: Reading, start: LogPosition, chunk: OpenChunk): Promise<void> {
-    const { req, res, view, form, request } = reading
+    const { req, res, view, form } = reading
     const end = chunk.last + 1
     const whole = start.offset <= chunk.first
     const position = whole ? 0 : await chunk.position(start.offset)
@@ -185,74 +248,49 @@ class ReadService {
     try {
       const upToDate = await isTail(view, end)
       checkPosition(view, start)
-      let headers = this.#readHeaders(reading, start, end, upToDate, sibling?.encoding)
+      let headers = chunkHeaders(reading, start, end, upToDate, sibling?.encoding)
       if (whole && chunk.siblings.length > 0) headers = vary(headers, 'Accept-Encoding')
-      // What begins at a position and ends in front of more will be the same for ever; the beginning of a log moves.
-      if (!upToDate && typeof request.from === 'object') headers['cache-control'] = `${this.#options.cache}, ${IMMUTABLE}`
       if (sibling !== undefined) headers['content-encoding'] = sibling.encoding
       if (this.#notModified(reading, headers)) return
-      const body = {
-        fd: sibling?.fd ?? chunk.fd,
-        position,
-        length: (sibling?.bytes ?? chunk.bytes) - position,
-        prefix: whole || form !== 'json' ? '' : '[',
-        key: `${sibling?.encoding ?? ''}:${sibling?.crc ?? chunk.crc}:${chunk.path}`,
-      }
-      await sendFileBody(req, res, 200, headers, body, {
-        environment: view.environment,
-        log: view.directory,
-        chunk: chunk.sequence,
-        offset: start.offset,
-        stallMs: this.#options.stallTimeoutMs,
-        counters: this.#counters,
-      })
+      const body = bodyOf(chunk, sibling, position, whole || form !== 'json' ? '' : '[')
+      await sendFileBody(req, res, 200, headers, body, this.#transferOf(view, chunk, start))
     } finally {
       sibling?.close()
     }
   }
 
+  #transferOf(view: LogView<unknown>, chunk: OpenChunk, start: LogPosition): TransferContext {
+    return {
+      environment: view.environment,
+      log: view.directory,
+      chunk: chunk.sequence,
+      offset: start.offset,
+      stallMs: this.#options.stallTimeoutMs,
+      counters: this.#counters,
+    }
+  }
+
   #sendRendered(reading: Reading, start: LogPosition, { body, end }: Answer): void {
     const { req, res, view } = reading
-    const headers = this.#readHeaders(reading, start, end, end >= tailOf(view))
+    const headers = readHeaders(reading, start, end, end >= tailOf(view))
     if (this.#notModified(reading, headers)) return
     if (sendfileFallback.hasSubscribers) sendfileFallback.publish({ log: view.directory, reason: 'not_sealed', offset: start.offset })
     this.#counters.fallbacks.not_sealed++
     this.#counters.copiedBytes += body.length
-    // A connection that is destroyed lets its responses finish too.
-    let complete = false
-    res.once('finish', () => {
-      complete = !isHttp1(req) || !req.socket.destroyed
-    })
-    res.once('close', () => this.#counters[complete ? 'buffer' : 'broken']++)
     sendBody(req, res, 200, headers, body, this.#options.stallTimeoutMs)
+    countWhenSent(req, res, this.#counters)
   }
 
   #sendEmpty(reading: Reading, start: LogPosition): void {
-    const headers = this.#readHeaders(reading, start, start.offset, true)
+    const headers = readHeaders(reading, start, start.offset, true)
     if (!this.#notModified(reading, headers)) {
       sendBody(reading.req, reading.res, 200, headers, emptyBody(reading.form), this.#options.stallTimeoutMs)
     }
   }
 
   #sendNow(reading: Reading, tail: LogPosition): void {
-    const { etag: _, ...headers } = this.#readHeaders(reading, tail, tail.offset, true)
+    const { etag: _, ...headers } = readHeaders(reading, tail, tail.offset, true)
     sendBody(reading.req, reading.res, 200, { ...headers, 'cache-control': 'no-store' }, emptyBody(reading.form), this.#options.stallTimeoutMs)
-  }
-
-  #readHeaders(reading: Reading, start: LogPosition, end: number, upToDate: boolean, encoding?: ChunkEncoding): OutgoingHttpHeaders {
-    const { common, view, form, contentType, request } = reading
-    const next = formatOffsetToken({ epoch: start.epoch, offset: end })
-    // An answer that was the newest is not that any more when there is more; a cache must not go on saying it.
-    const suffix = `${upToDate ? ':t' : ''}${encoding === undefined ? '' : `:${encoding}`}`
-    return {
-      ...common,
-      'content-type': contentType,
-      'cache-control': `${this.#options.cache}, ${SHORT_LIVED}`,
-      etag: `"${Buffer.from(view.logId).toString('hex', 0, 8)}-${form}:${formatOffsetToken(start)}:${next}${suffix}"`,
-      'stream-next-offset': next,
-      'stream-cursor': String(nextCursor(request.cursor)),
-      ...(upToDate ? { 'stream-up-to-date': 'true' } : {}),
-    }
   }
 
   #notModified({ req, res }: Reading, headers: OutgoingHttpHeaders): boolean {
@@ -382,13 +420,4 @@ class ReadService {
 async function isTail(view: LogView<unknown>, end: number): Promise<boolean> {
   if (end >= tailOf(view)) await refresh(view, end)
   return end >= tailOf(view)
-}
-
-/** The pre-compressed sibling of a chunk that suits the client best: of those it likes equally, the smallest. */
-async function openSibling(req: IncomingMessage, chunk: OpenChunk) {
-  const available = [...chunk.siblings].sort((a, b) => a.bytes - b.bytes).map(({ encoding }) => encoding)
-  const header = req.headers['accept-encoding']
-  const encoding = chooseEncoding(typeof header === 'string' ? header : undefined, available)
-  const sibling = encoding === undefined ? undefined : await chunk.openSibling(encoding)
-  return encoding === undefined || sibling === undefined ? undefined : { ...sibling, encoding, close: () => sibling.close() }
 }

@@ -47,6 +47,11 @@ export function isPlainResponse(res: ServerResponse): boolean {
   return res.write === ServerResponse.prototype.write && res.end === ServerResponse.prototype.end
 }
 
+/** And none that wants to see the headers. */
+export function isUntouchedResponse(res: ServerResponse): boolean {
+  return isPlainResponse(res) && res.writeHead === ServerResponse.prototype.writeHead && res.setHeader === ServerResponse.prototype.setHeader
+}
+
 /** After `writeHead`, where middleware may have changed them: whether the headers announce the plain bytes. */
 export function announcesPlainBytes(res: ServerResponse, total: number, encoding: unknown): boolean {
   return Number(res.getHeader('content-length')) === total && res.getHeader('content-encoding') === encoding && !res.hasHeader('transfer-encoding')

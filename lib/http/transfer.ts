@@ -5,9 +5,9 @@ import type { Environment } from '../log/environment.js'
 import { type FallbackReason, operationError, sendfileError, sendfileFallback, sendfileServe } from '../telemetry/channels.js'
 import { readBody, streamBody } from './copied-body.js'
 import { endResponse } from './respond.js'
-import { ResponseLife } from './response-life.js'
-import { announcesPlainBytes, isPlainResponse, SENDFILE_MIN_BYTES, type Sent, sendByKernel, whyNotSendfile } from './sendfile.js'
-import { readSmallBody } from './small-bodies.js'
+import { isHttp1, ResponseLife } from './response-life.js'
+import { announcesPlainBytes, isPlainResponse, isUntouchedResponse, SENDFILE_MIN_BYTES, type Sent, sendByKernel, whyNotSendfile } from './sendfile.js'
+import { readSmallBody, smallBodyInMemory } from './small-bodies.js'
 
 /** A body that lies in a file. */
 export interface FileBody {
@@ -105,6 +105,52 @@ export async function sendFileBody(
   }
 }
 
+/**
+ * Answers a GET at once when its body is small and in memory and nothing stands between response and connection: what `sendFileBody` would do, without a promise and
+ * without a listener, which is half the work of such an answer. False: nothing was done.
+ */
+export function sendAtOnce(
+  req: IncomingMessage,
+  res: ServerResponse,
+  status: number,
+  headers: OutgoingHttpHeaders,
+  body: FileBody,
+  context: TransferContext,
+): boolean {
+  if (req.method !== 'GET' || body.length >= SENDFILE_MIN_BYTES || !isHttp1(req) || !isUntouchedResponse(res)) return false
+  const { socket } = res
+  if (socket === null || socket.destroyed || res.headersSent || res.writableEnded) return false
+  const bytes = smallBodyInMemory(body, context.environment)
+  if (bytes === undefined) return false
+  headers['content-length'] = bytes.length
+  res.writeHead(status, headers)
+  endResponse(req, res, context.stallMs, bytes)
+  const reason = whyNotSendfile(req, res, body.length, context.environment)
+  if (reason !== undefined) countFallback(reason, context)
+  context.counters.copiedBytes += body.length
+  countWhenSent(req, res, context.counters)
+  return true
+}
+
+/** Counts an answer whose bytes were given to `res` all at once. */
+export function countWhenSent(req: IncomingMessage, res: ServerResponse, counters: TransferCounters): void {
+  if (isHttp1(req) && !req.socket.destroyed && req.socket.writableLength === 0 && res.writableEnded) {
+    counters.buffer++
+    return
+  }
+  // A connection that is destroyed lets its responses finish too.
+  let complete = false
+  res.once('finish', () => {
+    complete = !isHttp1(req) || !req.socket.destroyed
+  })
+  res.once('close', () => counters[complete ? 'buffer' : 'broken']++)
+}
+
+function countFallback(reason: FallbackReason, { counters, log, offset }: TransferContext): void {
+  counters.fallbacks[reason]++
+  if (sendfileFallback.hasSubscribers) sendfileFallback.publish({ log, reason, offset })
+}
+
 class Transfer {
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
@@ -140,7 +186,7 @@ class Transfer {
     const { length, prefix } = this.#body
     const reason = whyNotSendfile(this.#req, this.#res, length, this.#context.environment)
     if (reason === undefined) return this.#sendfile()
-    this.#countFallback(reason)
+    countFallback(reason, this.#context)
     if (length < SENDFILE_MIN_BYTES) return this.#buffer(reason)
     if (!(await this.#life.attached())) return this.#copied('stream', reason, { complete: false, bytes: 0, code: 'ECONNRESET' })
     this.#writeHead()
@@ -164,7 +210,7 @@ class Transfer {
       }
     }
     if (typeof sent === 'string') {
-      this.#countFallback(sent)
+      countFallback(sent, this.#context)
       return this.#stream(sent)
     }
     counters.sendfileBytes += sent.bytes
@@ -219,12 +265,6 @@ class Transfer {
       this.#res.once('finish', done)
       endResponse(this.#req, this.#res, this.#context.stallMs, bytes)
     })
-  }
-
-  #countFallback(reason: FallbackReason): void {
-    const { counters, log, offset } = this.#context
-    counters.fallbacks[reason]++
-    if (sendfileFallback.hasSubscribers) sendfileFallback.publish({ log, reason, offset })
   }
 
   get #file(): string {
