@@ -8,9 +8,12 @@ import type { Order, Reply } from './harness/processes.js'
 const order = JSON.parse(process.argv[2]) as Order
 const contender = CASES.find((one) => one.name === order.caseName)!.contenders.find((one) => one.name === order.contender)!
 const directoryOf = (name: string) => join(order.caseDirectory, name.replaceAll(/[^\w.]+/g, '-'))
-const run: Run = { quick: order.quick, directory: directoryOf(contender.name), directoryOf, earlier: order.earlier }
+const run: Run = { quick: order.quick, huge: order.huge, directory: directoryOf(contender.name), directoryOf, earlier: order.earlier }
 
-process.send!(await work(), () => process.disconnect())
+const reply = await work()
+// Alone, without a parent to tell, when it is profiled.
+if (process.send !== undefined) process.send(reply, () => process.disconnect())
+else if ('error' in reply) console.error(reply.error)
 
 async function work(): Promise<Reply> {
   try {

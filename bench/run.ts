@@ -7,12 +7,14 @@ import type { Case, Contender, PeerPackage, Program } from './harness/case.js'
 import { installPeers, type PeerState } from './harness/contenders.js'
 import { describeMachine, isMemory, machineLines } from './harness/machine.js'
 import { BUILD, DATA } from './harness/paths.js'
+import { plotsOf } from './harness/plot.js'
 import { endProcesses } from './harness/processes.js'
+import { profile } from './harness/profile.js'
 import { probeProgram } from './harness/programs.js'
 import { compileRawLimits } from './harness/raw-limits.js'
 import { type CaseReport, caseLines, reportCase } from './harness/report.js'
 import { runCase } from './harness/schedule.js'
-import { writeFigures } from './harness/write-docs.js'
+import { writeFigures, writePlots } from './harness/write-docs.js'
 
 const HELP = `npm run bench [-- [options] [case…]]
 
@@ -23,7 +25,9 @@ Prints tables (Markdown); everything measured goes to build/bench/results.json.
   --rounds N          rounds (default 5, with --quick 3)
   --only NAME         only this contender; may be repeated (limits that repeat sealog's work need sealog)
   --json              print JSON instead of tables
-  --write-docs        also put the tables of this run into docs/performance.md; with all cases and contenders only
+  --huge              growth curves to 10^8 records instead of 10^7; about 100 GB of disk and an hour
+  --profile           no figures: leaves a flame graph of each case named, of sealog or of the contenders given by --only, in build/bench
+  --write-docs        also put the tables of this run into docs/performance.md and its plots into docs/plots; with all cases and contenders only
   --list              print cases and contenders
   --help              print this
 
@@ -39,6 +43,8 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string' },
     only: { type: 'string', multiple: true, default: [] },
     json: { type: 'boolean', default: false },
+    huge: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
     'write-docs': { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -89,10 +95,18 @@ async function main(cases: readonly Case[], rounds: number): Promise<number> {
     })
   }
   try {
-    return await measureAll(cases, rounds, data)
+    return values.profile ? profileAll(cases, data) : await measureAll(cases, rounds, data)
   } finally {
     rmSync(data, { recursive: true, force: true })
   }
+}
+
+/** sealog's own contender of each case, unless others are asked for. */
+function profileAll(cases: readonly Case[], data: string): number {
+  if (positionals.length === 0) quit('--profile takes cases')
+  const chosen = (one: Case) => (values.only.length > 0 ? one.contenders : one.contenders.filter(({ kind }) => kind === 'sealog').slice(0, 1))
+  for (const one of cases) for (const contender of chosen(one)) console.log(profile(one, contender, values.quick, data))
+  return 0
 }
 
 async function measureAll(cases: readonly Case[], rounds: number, data: string): Promise<number> {
@@ -118,10 +132,12 @@ async function measureAll(cases: readonly Case[], rounds: number, data: string):
   ])
 
   const reports: CaseReport[] = []
+  const plots = new Map<string, string>()
   for (const one of cases) {
     const outcome = await runCase(one, {
       rounds,
       quick: values.quick,
+      huge: values.huge,
       data,
       say,
       excluded: (contender) => (contender.kind === 'limit' && limitFailure !== undefined ? limitFailure : missing(contender)),
@@ -130,6 +146,10 @@ async function measureAll(cases: readonly Case[], rounds: number, data: string):
     reports.push(report)
     clear()
     print(caseLines(report, one.metrics))
+    for (const [name, content] of plotsOf(one, report)) {
+      plots.set(name, content)
+      page.push('', `![${one.name}](plots/${name})`)
+    }
   }
 
   const result = {
@@ -143,7 +163,10 @@ async function measureAll(cases: readonly Case[], rounds: number, data: string):
   }
   writeFileSync(join(BUILD, 'results.json'), `${JSON.stringify(result, null, 2)}\n`)
   if (values.json) console.log(JSON.stringify(result, null, 2))
-  if (values['write-docs']) writeFigures(page)
+  if (values['write-docs']) {
+    writeFigures(page)
+    writePlots(plots)
+  }
   const failed = reports.filter((report) => isFailure(report, cases, missing))
   if (failed.length > 0) console.error(`\nbench: failed: ${failed.map(({ name }) => name).join(', ')} (see above)`)
   return failed.length > 0 ? 1 : 0

@@ -1,7 +1,9 @@
 /// <reference lib="esnext.disposable" />
 
 export type { TailCacheStats } from './cache/tail-cache.js'
+export type { RecordCacheStats, TierStats } from './cache/tiered-cache.js'
 export { ChecksumError, ERROR_CODES, isLogError, LockedError, LogError, type LogErrorCode, OffsetTruncatedError } from './errors.js'
+export { BatchWriter, type BatchWriterOptions, type BatchWriterStats, type WriteResult } from './log/batch-writer.js'
 export { configure } from './log/environment.js'
 export type { BatchOptions, ReadOptions } from './log/iterators.js'
 export { type AppendOptions, Log } from './log/log.js'
@@ -13,6 +15,7 @@ export { Record } from './log/record.js'
 export { RecordBatch } from './log/record-batch.js'
 export type { RecordInput } from './log/record-encoder.js'
 export type { LogStats } from './log/stats.js'
+export type { WriteAllOptions, WriteAllResult } from './log/write-all.js'
 export type {
   AdaptiveCacheOptions,
   CacheOptions,

@@ -2,10 +2,12 @@ import type { Case, Contender, Measurement, Run } from '../harness/case.js'
 import { rawLimit } from '../harness/raw-limits.js'
 import { median } from '../harness/statistics.js'
 import { fileBytes, mainThreadNanoseconds, makeRecords, RECORD_BYTES, seconds, WorkCheck } from '../harness/work.js'
+import { HYPERCORE } from '../stores/hypercore.js'
 import { LEVEL } from '../stores/level.js'
 import { NDJSON, WRITE_SYNC } from '../stores/lines.js'
 import { LMDB } from '../stores/lmdb.js'
 import { SEALOG, SEALOG_JS } from '../stores/sealog.js'
+import { SONIC_BOOM } from '../stores/sonic-boom.js'
 import { SQLITE } from '../stores/sqlite.js'
 import type { Store, StoreKind } from '../stores/store.js'
 
@@ -49,7 +51,8 @@ function contender(kind: StoreKind): Contender {
       return {
         values: {
           recordsPerSecond: count / committed,
-          durableRecordsPerSecond: count / durable,
+          // hypercore has no call that syncs
+          ...(kind === HYPERCORE ? {} : { durableRecordsPerSecond: count / durable }),
           burstNs: burst,
           threadNs: thread / count,
         },
@@ -143,6 +146,8 @@ export const appendFlush: Case = {
     contender(LEVEL),
     contender(NDJSON),
     contender(WRITE_SYNC),
+    contender(SONIC_BOOM),
+    contender(HYPERCORE),
   ],
   targets: [
     {

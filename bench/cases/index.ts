@@ -3,6 +3,7 @@ import { appendFlush } from './append-flush.js'
 import { appendFsync1, appendFsync64, appendFsync1000 } from './append-fsync.js'
 import { appendWhileSealing } from './append-while-sealing.js'
 import { crc32c } from './crc32c.js'
+import { growthLog, growthStore } from './growth.js'
 import { httpFanOut, httpTail } from './http-live.js'
 import { httpSealed } from './http-sealed.js'
 import { httpStalled } from './http-stalled.js'
@@ -13,13 +14,19 @@ import { randomRead } from './random-read.js'
 import { reopen } from './reopen.js'
 import { scan } from './scan.js'
 import { sealing } from './sealing.js'
+import { storeMixed } from './store-mixed.js'
+import { storeMemory, storeOpen } from './store-open.js'
+import { storeGetCached, storeGetUncached, storeRange } from './store-read.js'
+import { storePut, storePutFsync } from './store-write.js'
 import { tailCache, tailCatchUp } from './tail-cache.js'
+import { waysToWrite } from './ways-to-write.js'
 
 export const CASES: readonly Case[] = [
   appendFlush,
   appendFsync1,
   appendFsync64,
   appendFsync1000,
+  waysToWrite,
   randomRead,
   scan,
   crc32c,
@@ -36,4 +43,14 @@ export const CASES: readonly Case[] = [
   httpStalled,
   httpTail,
   httpFanOut,
+  storePut,
+  storePutFsync,
+  storeGetCached,
+  storeGetUncached,
+  storeRange,
+  storeOpen,
+  storeMemory,
+  storeMixed,
+  growthLog,
+  growthStore,
 ]

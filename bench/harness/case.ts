@@ -1,7 +1,17 @@
 /** What a benchmark case is made of. A case names its contenders; the harness runs each of them in a process of its own. */
 
 /** Packages of bench/contenders. */
-export type PeerPackage = 'lmdb' | 'better-sqlite3' | 'classic-level' | 'send' | '@durable-streams/server'
+export type PeerPackage =
+  | 'lmdb'
+  | 'better-sqlite3'
+  | 'classic-level'
+  | 'rocksdb-native'
+  | 'hypercore'
+  | 'sonic-boom'
+  | 'send'
+  | '@durable-streams/server'
+  | '@node-rs/crc32'
+  | 'fast-crc32c'
 
 /** Programs of the system (Debian packages of these names). */
 export type Program = 'wrk' | 'nginx'
@@ -24,6 +34,8 @@ export interface Measurement {
 /** What a contender is given in its process. */
 export interface Run {
   readonly quick: boolean
+  /** Growth is followed to 10^8. */
+  readonly huge: boolean
   /** Empty before `prepare`, or before `measure` when the contender has no `prepare`. */
   readonly directory: string
   /** Directory of another contender of this case (one with `prepare`). */
@@ -67,6 +79,14 @@ export interface Target {
   judge(results: Results): Verdict
 }
 
+/** A metric that is measured at several sizes. */
+export interface Plot {
+  /** Part of the file's name. */
+  readonly name: string
+  readonly title: string
+  readonly points: readonly { readonly x: number; readonly key: string }[]
+}
+
 export interface Case {
   readonly name: string
   readonly title: string
@@ -75,10 +95,14 @@ export interface Case {
    * that hardly vary, like memory, in rounds that take long.
    */
   readonly roundsFactor?: number
+  /** Rounds with --quick, where preparing takes longer than measuring. */
+  readonly quickRounds?: number
   /** The first one is compared with peers and limits. */
   readonly metrics: readonly Metric[]
   readonly contenders: readonly Contender[]
   readonly targets: readonly Target[]
+  /** Drawn instead of bars of the first metric. */
+  readonly plots?: readonly Plot[]
   /** Shown under the table. */
   notes?(results: Results): readonly string[]
 }

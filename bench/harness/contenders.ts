@@ -8,8 +8,15 @@ import { CONTENDERS } from './paths.js'
 
 const requirePeer = createRequire(join(CONTENDERS, 'package.json'))
 
-/** Those whose binary is compiled or downloaded by an install script; the others carry it in the package and run none. */
-const BUILT_AT_INSTALL: readonly PeerPackage[] = ['better-sqlite3']
+/** Those whose binary is compiled or downloaded by an install script, of theirs or of another package; the others carry it in the package and run none. */
+const BUILT_AT_INSTALL: Readonly<Partial<Record<PeerPackage, string>>> = { 'better-sqlite3': 'better-sqlite3', 'fast-crc32c': 'sse4_crc32' }
+
+/** What has to work beyond loading the package; `peer` is what was loaded. */
+const TRIALS: Readonly<Partial<Record<PeerPackage, string>>> = {
+  'better-sqlite3': "new peer(':memory:').close()",
+  // it would fall back to JavaScript without a word
+  'fast-crc32c': "load('sse4_crc32')",
+}
 
 export interface PeerState {
   readonly version?: string
@@ -31,9 +38,10 @@ export function installPeers(names: readonly PeerPackage[], say: (line: string) 
   }
   for (const name of names) {
     let state = probe(name)
-    if (state.reason !== undefined && failure === undefined && BUILT_AT_INSTALL.includes(name)) {
+    const script = BUILT_AT_INSTALL[name]
+    if (state.reason !== undefined && failure === undefined && script !== undefined) {
       say(`building ${name} …`)
-      const built = npm(['rebuild', name])
+      const built = npm(['rebuild', script])
       state = probe(name)
       if (state.reason !== undefined && built !== undefined) state = { reason: built }
     }
@@ -45,9 +53,9 @@ export function installPeers(names: readonly PeerPackage[], say: (line: string) 
 
 /** In a process of its own: a binary for another Node may take the process down with it. */
 function probe(name: PeerPackage): PeerState {
-  const script = `const { createRequire } = require('node:module')
-    const peer = createRequire(${JSON.stringify(join(CONTENDERS, 'package.json'))})(${JSON.stringify(name)})
-    if (${JSON.stringify(name)} === 'better-sqlite3') new peer(':memory:').close()`
+  const script = `const load = require('node:module').createRequire(${JSON.stringify(join(CONTENDERS, 'package.json'))})
+    const peer = load(${JSON.stringify(name)})
+    ${TRIALS[name] ?? ''}`
   try {
     execFileSync(process.execPath, ['-e', script], { stdio: ['ignore', 'ignore', 'pipe'] })
     return { version: version(name) }

@@ -12,6 +12,7 @@ export interface Order {
   readonly contender: string
   readonly phase: 'prepare' | 'measure'
   readonly quick: boolean
+  readonly huge: boolean
   /** Folder of the case; each contender has a folder of its own in it. */
   readonly caseDirectory: string
   readonly earlier: Readonly<Record<string, Measurement>>

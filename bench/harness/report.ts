@@ -38,7 +38,7 @@ export interface CaseReport {
 
 export function reportCase(one: Case, outcome: CaseOutcome, quick: boolean): CaseReport {
   const results = new RoundResults(outcome.rounds, quick)
-  const [first] = one.metrics
+  const [first] = metricsOf(one.metrics, (key) => one.contenders.some(({ name }) => results.has(name, key)))
   const measured = one.contenders.filter(({ name }) => results.has(name))
   const bestPeer = fastest(
     measured.filter(({ kind }) => kind === 'peer'),
@@ -95,16 +95,24 @@ export function reportCase(one: Case, outcome: CaseOutcome, quick: boolean): Cas
   }
 }
 
+/** Those that somebody has, all if nobody has any. */
+function metricsOf(all: readonly Metric[], isMeasured: (key: string) => boolean): readonly Metric[] {
+  const measured = all.filter(({ key }) => isMeasured(key))
+  return measured.length > 0 ? measured : all
+}
+
 function fastest(contenders: readonly Contender[], metric: Metric, results: RoundResults): string | undefined {
   const order = metric.better === 'higher' ? -1 : 1
   const ranked = contenders.filter(({ name }) => results.has(name, metric.key)).map(({ name }) => ({ name, value: results.median(name, metric.key) }))
   return ranked.sort((a, b) => order * (a.value - b.value))[0]?.name
 }
 
-export function caseLines(report: CaseReport, metrics: readonly Metric[]): string[] {
+/** Metrics that nobody has are left out. */
+export function caseLines(report: CaseReport, all: readonly Metric[]): string[] {
   const lines = ['', `### ${report.name}`, '', `${report.title}; ${report.rounds} rounds`, '']
+  const metrics = metricsOf(all, (key) => report.contenders.some((contender) => key in contender.metrics))
   const header = ['contender', ...metrics.map(({ label }) => label)]
-  if (report.contenders.length > 0) header.push(`${metrics[0].label}: worst … best`)
+  if (metrics.length > 0) header.push(`${metrics[0].label}: worst … best`)
   if (report.bestPeer !== undefined) header.push(`× best peer`)
   if (report.limit !== undefined) header.push(`× limit`)
   const rows = report.contenders.map((contender) => {

@@ -19,6 +19,7 @@ export interface CaseOutcome {
 export interface ScheduleOptions {
   readonly rounds: number
   readonly quick: boolean
+  readonly huge: boolean
   readonly data: string
   /** A reason to leave a contender out, or undefined. */
   excluded(contender: Contender): string | undefined
@@ -37,7 +38,7 @@ export async function runCase(one: Case, options: ScheduleOptions): Promise<Case
   }
   const taking = () => one.contenders.filter(({ name }) => measured.has(name) && !failures.has(name))
   const order = (contender: Contender, phase: 'prepare' | 'measure', earlier: Record<string, Measurement>) =>
-    runProcess({ caseName: one.name, contender: contender.name, phase, quick: options.quick, caseDirectory, earlier }, contender)
+    runProcess({ caseName: one.name, contender: contender.name, phase, quick: options.quick, huge: options.huge, caseDirectory, earlier }, contender)
 
   try {
     for (const contender of taking().filter(({ prepare }) => prepare !== undefined)) {
@@ -45,7 +46,8 @@ export async function runCase(one: Case, options: ScheduleOptions): Promise<Case
       const reply = await order(contender, 'prepare', {})
       if ('error' in reply) failures.set(contender.name, reply.error)
     }
-    const rounds = Math.max(1, Math.round(options.rounds * (one.roundsFactor ?? 1)))
+    const all = Math.max(1, Math.round(options.rounds * (one.roundsFactor ?? 1)))
+    const rounds = options.quick && one.quickRounds !== undefined ? Math.min(all, one.quickRounds) : all
     for (let round = 0; round < rounds; round++) {
       const earlier: Record<string, Measurement> = {}
       for (const contender of taking()) {

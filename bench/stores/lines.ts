@@ -30,7 +30,7 @@ export const WRITE_SYNC: StoreKind = {
 }
 
 /** Lines are made from records once, as a program that writes lines would have them. */
-abstract class LinesStore implements Store {
+export abstract class LinesStore implements Store {
   readonly #path: string
   readonly #lines = new Map<Buffer, Buffer>()
 

@@ -10,6 +10,7 @@ import { endQuietlyOnClosedPipe } from './output.js'
 import { addRead } from './read.js'
 import { addServe } from './serve.js'
 import { addStat } from './stat.js'
+import { addStore } from './store.js'
 
 function createProgram(): Command {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -19,7 +20,7 @@ function createProgram(): Command {
     .showHelpAfterError('(sealog <command> --help tells more)')
     .addHelpText('after', EXIT_CODES_HELP)
     .exitOverride()
-  for (const add of [addAppend, addRead, addStat, addMaintenance, addChunks, addServe, addDemo]) add(program)
+  for (const add of [addAppend, addRead, addStat, addMaintenance, addChunks, addServe, addStore, addDemo]) add(program)
   return program
 }
 

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { Log, type LogReader, type RecordBatch } from '../index.js'
+import { onOneLine } from '../log/codec.js'
 import { type CommonOptions, wholeNumber, withCommonOptions } from './arguments.js'
 import { EXIT } from './exit-codes.js'
 import { Output, untilInterrupted } from './output.js'
@@ -110,16 +111,6 @@ const writeJson: Writer = (output, batch, i) => {
 const writeBase64: Writer = (output, batch, i) => {
   const value = batch.tombstone(i) ? '"tombstone":true' : `"base64":"${Buffer.from(batch.bytes(i)).toString('base64')}"`
   return output.write(`${head(batch, i)},${value}}\n`)
-}
-
-const LINE_FEED = 10
-const CARRIAGE_RETURN = 13
-const SPACE = 32
-
-/** A line end in JSON text is white space between its parts, never part of a string. */
-function onOneLine(text: Uint8Array): Uint8Array {
-  if (!text.includes(LINE_FEED) && !text.includes(CARRIAGE_RETURN)) return text
-  return text.map((byte) => (byte === LINE_FEED || byte === CARRIAGE_RETURN ? SPACE : byte))
 }
 
 function head(batch: RecordBatch<unknown>, i: number): string {

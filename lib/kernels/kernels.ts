@@ -152,7 +152,7 @@ export interface Kernels {
   indexGet(index: IndexHandle, keyLength: number): number
   /** The value that the key had, −1: it was not there. */
   indexDelete(index: IndexHandle, keyLength: number): number
-  /** Puts `count` keys as `indexScan` lays them out; the value −1 deletes. Ascending keys are the fastest. */
+  /** Puts `count` keys as `indexScan` lays them out; the value −1 deletes. Each value is replaced by the one that its key had, −1: none. Ascending keys are the fastest. */
   indexPutMany(index: IndexHandle, count: number, bytes: Uint8Array, table: Float64Array): void
   /**
    * Copies keys in order, one behind the other, to `bytes` (at least KEY_BYTES), and for each a row of INDEX_COLUMNS to `table`: where it ends in `bytes`, its value.

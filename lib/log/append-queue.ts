@@ -17,6 +17,8 @@ export interface EncodedRecord {
 }
 
 const RECORD_META = FRAME_RECORD
+const KEYED_META = FRAME_RECORD | (FLAG_KEY << 8)
+const TOMBSTONE_META = FRAME_TOMBSTONE | (FLAG_KEY << 8)
 export const MODES: Readonly<Record<Durability, number>> = { fsync: k.MODE_FSYNC, flush: k.MODE_FLUSH, none: k.MODE_NONE }
 
 class Waiter {
@@ -160,6 +162,25 @@ export class AppendQueue {
     return this.#accept(frameBytes(length))
   }
 
+  /** One record whose key is the first `keyLength` bytes of `key`; the value is checked. */
+  acceptKeyed(key: Uint8Array, keyLength: number, value: Uint8Array, tombstone: boolean): number {
+    const length = 2 + keyLength + value.length
+    this.ensureRoom(frameBytes(length), 1)
+    const meta = tombstone ? TOMBSTONE_META : KEYED_META
+    if (length <= this.#environment.stagingBytes) this.#environment.stageKeyed(this.log, key, keyLength, value, meta, this.#now())
+    else this.#environment.stageLarge(this.log, key.subarray(0, keyLength), value, meta, this.#now())
+    return this.#accept(frameBytes(length))
+  }
+
+  /** The same for text that fits the slab with its key; `limit` bytes of it at most, −1 when it is longer. */
+  acceptKeyedText(key: Uint8Array, keyLength: number, text: string, limit: number): number {
+    this.ensureRoom(frameBytes(2 + keyLength + text.length), 1)
+    const length = this.#environment.encodeKeyedText(key, keyLength, text)
+    if (length - 2 - keyLength > limit) return -1
+    this.#environment.stageEncoded(this.log, length, KEYED_META, this.#now())
+    return this.#accept(frameBytes(length))
+  }
+
   /** A batch of checked records; contiguous offsets, the first is returned. */
   acceptBatch(records: readonly EncodedRecord[], frameBytesOfAll: number): number {
     this.ensureRoom(frameBytesOfAll, records.length)
@@ -172,7 +193,7 @@ export class AppendQueue {
       const time = timestamp === undefined ? this.#now() : timestamp
       if (length > this.#environment.stagingBytes) this.#environment.stageLarge(this.log, key, value, meta, time)
       else if (key === undefined) this.#environment.stageBytes(this.log, value, meta, time)
-      else this.#environment.stageKeyed(this.log, key, value, meta, time)
+      else this.#environment.stageKeyed(this.log, key, key.length, value, meta, time)
       this.#accept(frameBytes(length))
     }
     return first

@@ -23,19 +23,20 @@ export function encodeJson(value: unknown): string {
   return text
 }
 
-/**
- * Ready JSON text as it is stored: on one line, so that every record is a line of NDJSON. Line breaks, which stand between tokens only, become spaces. Refuses
- * bytes that are not one JSON text in UTF-8.
- */
+/** JSON text on one line, so that it can be a line of NDJSON: line breaks, which stand between tokens only, become spaces. */
+export function onOneLine(text: Uint8Array): Uint8Array {
+  if (!text.includes(LINE_FEED) && !text.includes(CARRIAGE_RETURN)) return text
+  return text.map((byte) => (byte === LINE_FEED || byte === CARRIAGE_RETURN ? SPACE : byte))
+}
+
+/** Ready JSON text as it is stored: on one line. Refuses bytes that are not one JSON text in UTF-8. */
 export function jsonText(bytes: Uint8Array): Uint8Array {
   try {
     JSON.parse(utf8.decode(bytes))
   } catch (error) {
     throw new LogError('ERR_SEALOG_VALUE', `the bytes are not JSON text: ${(error as Error).message}`, { cause: error, field: 'value' })
   }
-  return bytes.includes(LINE_FEED) || bytes.includes(CARRIAGE_RETURN)
-    ? bytes.map((byte) => (byte === LINE_FEED || byte === CARRIAGE_RETURN ? SPACE : byte))
-    : bytes
+  return onOneLine(bytes)
 }
 
 /** Bytes of a value of any codec; for batches and keyed records, which are measured before they are staged. */

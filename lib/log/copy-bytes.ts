@@ -2,6 +2,8 @@ import { markAsUntransferable } from 'node:worker_threads'
 
 const CHUNK_BYTES = 16 * 1024
 const LARGEST = CHUNK_BYTES / 8
+/** A loop is faster than a call up to here. */
+const LOOP_BYTES = 32
 
 let chunk = new ArrayBuffer(0)
 let used = 0
@@ -40,4 +42,10 @@ function beginChunk(): void {
   chunk = new ArrayBuffer(CHUNK_BYTES)
   markAsUntransferable(chunk)
   used = 0
+}
+
+/** Copies the first `length` bytes of `from` to `into` from `at` on. */
+export function copyInto(into: Uint8Array, at: number, from: Uint8Array, length: number): void {
+  if (length > LOOP_BYTES) into.set(from.subarray(0, length), at)
+  else for (let i = 0; i < length; i++) into[at + i] = from[i]
 }

@@ -9,6 +9,7 @@ import { DEFAULT_ENVIRONMENT, type EnvironmentOptions, resolveEnvironment } from
 import { ChunkPool } from '../sealing/chunk-pool.js'
 import { Slots } from '../sealing/slots.js'
 import type { Segment } from '../segment/segment.js'
+import { copyInto } from './copy-bytes.js'
 
 const STAGING_BYTES = 256 * 1024
 const TICK_MS = 100
@@ -105,15 +106,25 @@ export class Environment {
     this.#row(log, length, meta, timestamp)
   }
 
-  stageKeyed(log: k.LogHandle, key: Uint8Array, value: Uint8Array, meta: number, timestamp: number): void {
-    const length = 2 + key.length + value.length
+  stageKeyed(log: k.LogHandle, key: Uint8Array, keyLength: number, value: Uint8Array, meta: number, timestamp: number): void {
+    const length = 2 + keyLength + value.length
     const at = this.#room(length)
-    const staging = this.#staging
-    staging[at] = key.length & 255
-    staging[at + 1] = key.length >>> 8
-    staging.set(key, at + 2)
-    staging.set(value, at + 2 + key.length)
+    this.#stageKey(at, key, keyLength)
+    this.#staging.set(value, at + 2 + keyLength)
     this.#row(log, length, meta, timestamp)
+  }
+
+  #stageKey(at: number, key: Uint8Array, keyLength: number): void {
+    this.#staging[at] = keyLength & 255
+    this.#staging[at + 1] = keyLength >>> 8
+    copyInto(this.#staging, at + 2, key, keyLength)
+  }
+
+  /** As `encodeText`, with a key before it; the length is that of both. */
+  encodeKeyedText(key: Uint8Array, keyLength: number, text: string): number {
+    const at = this.#room(2 + keyLength + text.length * 3)
+    this.#stageKey(at, key, keyLength)
+    return 2 + keyLength + this.#text.write(text, at + 2 + keyLength, 'utf8')
   }
 
   /** Encodes `text` at the end of the staged bytes and returns its length in bytes; nothing is staged until `stageEncoded`. */

@@ -1,10 +1,10 @@
 import { constants } from 'node:fs'
 import type { TailCache } from '../cache/tail-cache.js'
+import type { RecordCacheStats } from '../cache/tiered-cache.js'
 import { argumentError, ChecksumError, LogError, OffsetTruncatedError } from '../errors.js'
 import { FRAME_TOMBSTONE } from '../format/constants.js'
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
-import { check } from '../kernels/requests.js'
 import type { CodecName, LogSettings } from '../options.js'
 import type { Chunks } from '../sealing/chunk.js'
 import { loadIndex } from '../segment/index-store.js'
@@ -15,9 +15,10 @@ import type { Environment } from './environment.js'
 import { BatchIterator, type BatchOptions, type BatchSource, type ReadOptions, RecordIterator } from './iterators.js'
 import type { OffsetRange } from './manifest.js'
 import { BlockRequest, cachedBatch, isGone, readBlock } from './read-block.js'
+import { readMany, readOne, type WantedRecord } from './read-many.js'
 import { ReadReport } from './read-telemetry.js'
 import { Record } from './record.js'
-import { RecordBatch } from './record-batch.js'
+import type { RecordBatch } from './record-batch.js'
 
 /** Looks up positions in the sparse offset index. */
 export interface IndexView {
@@ -27,6 +28,9 @@ export interface IndexView {
    */
   lookup(offset: number, out?: Float64Array): number
 }
+
+/** The record has been found: it is in `Shared.copyOut`. */
+const IN_COPY_OUT = Symbol('in copyOut')
 
 /** For values that are decoded and need no place of their own. */
 const NOWHERE = new ArrayBuffer(0)
@@ -47,6 +51,8 @@ export abstract class LogView<T> implements BatchSource {
   abstract readonly epoch: number
   abstract readonly codec: CodecName
   abstract readonly closed: boolean
+  /** @internal Of the store that the log belongs to. */
+  recordCache: { stats(): RecordCacheStats } | undefined
   /** @internal Ranges that repair had to give up. */
   abstract readonly lost: readonly OffsetRange[]
   /** @internal */
@@ -102,6 +108,21 @@ export abstract class LogView<T> implements BatchSource {
   }
 
   #getSync(offset: number, report: ReadReport | undefined): Record<T> | undefined {
+    const found = this.#locateSync(offset, report)
+    return found === IN_COPY_OUT ? this.#copyOut(offset) : found
+  }
+
+  /**
+   * @internal The value of the record at `offset`, read as by `getSync`, if its key is the first `keyLength` bytes of `key` and it is no tombstone; else undefined.
+   * Makes no record and copies no key.
+   */
+  valueSync(offset: number, key: Buffer, keyLength: number): T | undefined {
+    const found = ReadReport.wanted ? this.getSync(offset) : this.#locateSync(offset, undefined)
+    if (found === undefined || found === IN_COPY_OUT) return found === undefined ? undefined : this.#valueOut(key, keyLength)
+    return found.key === undefined || found.tombstone || Buffer.compare(found.key, key.subarray(0, keyLength)) !== 0 ? undefined : found.value
+  }
+
+  #locateSync(offset: number, report: ReadReport | undefined): Record<T> | undefined | typeof IN_COPY_OUT {
     this.#checkRead(offset)
     if (offset >= this.committedOffset) {
       this.catchUpSync(offset)
@@ -130,7 +151,7 @@ export abstract class LogView<T> implements BatchSource {
     )
     // A log that is being opened anew has let go of its segments; this descriptor is nobody's then.
     if (segment.retired && segment.pins === 0) this.environment.runner.runSync(segment.release())
-    return status === k.READ_OK ? this.#copyOut(offset) : this.#getSlow(segment, offset)
+    return status === k.READ_OK ? IN_COPY_OUT : this.#getSlow(segment, offset)
   }
 
   /** The same without file work on this thread. */
@@ -159,6 +180,41 @@ export abstract class LogView<T> implements BatchSource {
     const cached = this.#fromCache(offset, report)
     if (cached !== undefined) return cached
     return this.readFiles(offset)
+  }
+
+  /** @internal Records at scattered offsets, each as `get` gives it, with as few requests as can be. */
+  async getMany(offsets: readonly number[]): Promise<(Record<T> | undefined)[]> {
+    const report = ReadReport.wanted ? new ReadReport(this.directory, 'getMany') : undefined
+    const records = new Array<Record<T> | undefined>(offsets.length)
+    try {
+      const scattered = new Map<Segment, WantedRecord<T>[]>()
+      for (const [i, offset] of offsets.entries()) {
+        this.#checkRead(offset)
+        const found = (record: Record<T>) => {
+          records[i] = record
+        }
+        const cached = offset < this.committedOffset ? this.#fromCache(offset, report) : undefined
+        const segment = cached === undefined && offset < this.committedOffset ? this.segments.find(offset) : undefined
+        if (cached !== undefined) found(cached)
+        if (segment === undefined) continue
+        const wanted = scattered.get(segment) ?? []
+        scattered.set(segment, wanted)
+        wanted.push({ offset, found })
+      }
+      // What a request cannot read, a read of its own does or names.
+      await Promise.allSettled([...scattered].map(([segment, wanted]) => this.environment.runner.run(this.#many(segment, wanted))))
+      for (const [i, offset] of offsets.entries()) records[i] ??= await this.#get(offset, report)
+      report?.done(records.length)
+      return records
+    } catch (error) {
+      report?.failed(error)
+      throw error
+    }
+  }
+
+  *#many(segment: Segment, wanted: readonly WantedRecord<T>[]): Procedure<void> {
+    if (segment.fd < 0 || segment.index === undefined) yield* this.prepare(segment)
+    yield* this.#pinned(segment, () => readMany(segment, wanted, this.codec))
   }
 
   /** @internal A record below the committed end, from the files; not counted as a read. */
@@ -218,9 +274,14 @@ export abstract class LogView<T> implements BatchSource {
   /** @internal The reading of one block at `offset`; see read-block.ts. */
   *block(segment: Segment, offset: number, request: BlockRequest): Procedure<void> {
     if (segment.fd < 0 || segment.index === undefined) yield* this.prepare(segment)
+    yield* this.#pinned(segment, () => readBlock(segment, offset, request))
+  }
+
+  /** Its descriptor stays open meanwhile. */
+  *#pinned<R>(segment: Segment, work: () => Procedure<R>): Procedure<R> {
     segment.pins++
     try {
-      yield* readBlock(segment, offset, request)
+      return yield* work()
     } finally {
       segment.pins--
       if (segment.retired && segment.pins === 0) yield* segment.release()
@@ -283,6 +344,16 @@ export abstract class LogView<T> implements BatchSource {
     return new Record(offset, out[k.OUT_TIMESTAMP], key, tombstone, out[k.OUT_BATCH_FIRST], value as T)
   }
 
+  #valueOut(key: Buffer, keyLength: number): T | undefined {
+    const { out, copyOut } = this.environment.kernels.shared
+    const keyStart = out[k.OUT_KEY_START]
+    if (out[k.OUT_KEY_LENGTH] !== keyLength || out[k.OUT_TYPE] === FRAME_TOMBSTONE) return undefined
+    for (let i = 0; i < keyLength; i++) if (copyOut[keyStart + i] !== key[i]) return undefined
+    const valueStart = out[k.OUT_VALUE_START]
+    const valueEnd = valueStart + out[k.OUT_VALUE_LENGTH]
+    return (this.codec === 'bytes' ? copyBytes(copyOut, valueStart, valueEnd) : JSON.parse(this.environment.textOut(valueStart, valueEnd))) as T
+  }
+
   /** Large records, missing index entries and damage. */
   #getSlow(segment: Segment, offset: number): Record<T> | undefined {
     return this.environment.runner.runSync(this.#find(segment, offset))
@@ -291,38 +362,14 @@ export abstract class LogView<T> implements BatchSource {
   /** Steps to the record by frame lengths and verifies that one; a read that fails is done once more frame by frame, which names the damage. */
   *#find(segment: Segment, offset: number): Procedure<Record<T> | undefined> {
     if (segment.fd < 0 || segment.index === undefined) yield* this.prepare(segment)
-    const entry = segment.index === undefined ? -1 : segment.index.find(offset)
-    if (segment.index !== undefined && entry >= 0) {
-      const found = yield* this.#readAt(segment, segment.index.position(entry), segment.index.batchFirst(entry), offset)
-      if (found !== undefined) return found
-    }
+    const found = yield* this.#pinned(segment, () => readOne<T>(segment, offset, this.codec))
+    if (found !== undefined) return found
     const request = new BlockRequest(this.codec, 16 * 1024, 256)
     request.single = true
     yield* this.block(segment, offset, request)
     const block = request.result
     if (block === undefined || block.length === 0 || block.offset(0) !== offset) return undefined
     return block.record(0) as Record<T>
-  }
-
-  *#readAt(segment: Segment, position: number, batchFirst: number, offset: number): Procedure<Record<T> | undefined> {
-    segment.pins++
-    try {
-      const end = segment.endPosition
-      for (let room = 16 * 1024; ; room = Math.min(room * 8, end)) {
-        const bytes = new Uint8Array(room)
-        const numbers = Float64Array.of(segment.fd, segment.seed, position, end, offset, batchFirst, 0, 0, 0, 0)
-        check(yield { operation: k.FILE_READ_MANY, fd: segment.fd, a: 1, b: 0, bytes, numbers }, k.FILE_READ_MANY, segment.path)
-        const [, , , , , first, status, valueStart, valueLength, frameStart] = numbers
-        if (status === k.READ_OK) {
-          const row = Uint32Array.of(frameStart, valueStart, valueLength, offset - first)
-          return new RecordBatch<T>(bytes, row, 1, offset + 1, this.codec).record(0)
-        }
-        if (status !== k.READ_NO_ROOM || room >= end) return undefined
-      }
-    } finally {
-      segment.pins--
-      if (segment.retired && segment.pins === 0) yield* segment.release()
-    }
   }
 
   *#offsetAt(time: number): Procedure<number> {

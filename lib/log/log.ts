@@ -3,7 +3,9 @@ import { argumentError, LogError, OffsetTruncatedError } from '../errors.js'
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import { checkNames, type Durability, type LogOptions, type ReaderOptions, resolveReader } from '../options.js'
+import { acceptKeyed } from './accept-keyed.js'
 import type { EncodedRecord } from './append-queue.js'
+import { BatchWriter, type BatchWriterOptions } from './batch-writer.js'
 import { ChangeSignal } from './change-signal.js'
 import { encodeJson } from './codec.js'
 import type { CommitDriver } from './commit-driver.js'
@@ -109,10 +111,28 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     return this.#accept(value, options)
   }
 
-  /** @internal Accepts records as one batch and returns the offset of the first. */
-  acceptRecords(records: readonly RecordInput<T | Uint8Array>[]): number {
-    this.checkWritable()
-    return this.#acceptAll(records.map((record) => this.#encoder.encodeInput(record)))
+  /** Writes records one by one, with bounds on what is under way and a result for each. Several writers of one log know nothing of each other. */
+  batchWriter(options?: BatchWriterOptions): BatchWriter<RecordInput<T | Uint8Array>> {
+    const accept = (record: RecordInput<T | Uint8Array>) => {
+      this.checkWritable()
+      return this.#acceptAll([this.#encoder.encodeInput(record)])
+    }
+    return new BatchWriter({ log: this, accept, checkWritable: () => this.checkWritable(), flush: () => this.flush() }, options)
+  }
+
+  /** @internal Accepts records as one batch and returns the offset of the first. Their values are encoded (`encodeValue`) and their keys fit. */
+  acceptEncoded(records: readonly EncodedRecord[]): number {
+    return this.#acceptAll(records)
+  }
+
+  /** @internal A value as `acceptKeyed` takes it. User code runs in here. */
+  encodeValue(value: T | Uint8Array): string | Uint8Array {
+    return this.#encoder.encodeText(value)
+  }
+
+  /** @internal Accepts one record with a key, the first `keyLength` bytes of `key`, and returns its offset. undefined: a tombstone. `checkWritable` is the caller's. */
+  acceptKeyed(key: Uint8Array, keyLength: number, value: string | Uint8Array | undefined): number {
+    return acceptKeyed(this.driver.queue, this.#encoder, this.environment.stagingBytes, key, keyLength, value)
   }
 
   /** @internal Resolves to `offset` when an append of this mode would. */

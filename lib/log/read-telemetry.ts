@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks'
 import { isLogError } from '../errors.js'
 import { operationError, readDone } from '../telemetry/channels.js'
 
-export type ReadOperation = 'get' | 'getSync' | 'block'
+export type ReadOperation = 'get' | 'getSync' | 'getMany' | 'block'
 
 /** What one read tells those who listen: made only when somebody does. */
 export class ReadReport {

@@ -1,8 +1,8 @@
 import { argumentError, LogError } from '../errors.js'
-import { frameBytes, KEY_BYTES_LIMIT, TIMESTAMP_LIMIT } from '../format/constants.js'
+import { FRAME_HEADER_BYTES, frameBytes, KEY_BYTES_LIMIT, TIMESTAMP_LIMIT } from '../format/constants.js'
 import { batchFrameLimit, type CodecName, checkNames, type LogSettings } from '../options.js'
 import type { EncodedRecord } from './append-queue.js'
-import { checkAttached, encodeKey, encodeValue, jsonText } from './codec.js'
+import { checkAttached, encodeJson, encodeKey, encodeValue, jsonText } from './codec.js'
 
 /** A record of `appendRecords`: a value with key and time of its own, or the deletion of a key. */
 export type RecordInput<T> = { value: T; key?: string | Uint8Array; timestamp?: number } | { key: string | Uint8Array; tombstone: true; timestamp?: number }
@@ -15,6 +15,8 @@ export class RecordEncoder {
   readonly codec: CodecName
   /** Bytes that a single record may have. */
   readonly recordLimit: number
+  /** Bytes that the key and value of a single record may have together. */
+  readonly keyedLimit: number
   readonly #settings: LogSettings
   readonly #frameLimit: number
 
@@ -23,6 +25,8 @@ export class RecordEncoder {
     this.#settings = settings
     this.#frameLimit = batchFrameLimit(segmentBytes)
     this.recordLimit = Math.min(settings.maxRecordBytes, settings.maxBatchBytes, this.#frameLimit - 32)
+    const framed = this.#frameLimit - FRAME_HEADER_BYTES
+    this.keyedLimit = Math.min(settings.maxRecordBytes, settings.maxBatchBytes, framed - (framed % 8) - 2)
   }
 
   /** Checks a value that is bytes already; codec json: ready text. The bytes to store. */
@@ -30,6 +34,11 @@ export class RecordEncoder {
     if (value.length === 0) checkAttached(value)
     if (value.length > this.recordLimit) throw this.tooLarge(value.length)
     return this.codec === 'json' ? jsonText(value) : value
+  }
+
+  /** Text of a value, or bytes that are what is stored. User code runs in here. */
+  encodeText(value: unknown): string | Uint8Array {
+    return value instanceof Uint8Array || this.codec === 'bytes' ? encodeValue(this.codec, value) : encodeJson(value)
   }
 
   encode(value: unknown, key: unknown, timestamp: unknown): EncodedRecord {

@@ -32,9 +32,18 @@ function single(type: 'counter' | 'gauge', name: Name, help: string, value: Valu
 const gauge = (name: Name, help: string, value: Value) => single('gauge', name, help, value)
 const counter = (name: Name, help: string, value: Value) => single('counter', name, help, value)
 
-function counters(name: Name, help: string, series: (log: ObservedLog) => Iterable<{ readonly labels: Labels; readonly count: number }>): MetricDefinition {
+type Series = (log: ObservedLog) => Iterable<{ readonly labels: Labels; readonly count: number }>
+
+function several(type: 'counter' | 'gauge', name: Name, help: string, series: Series): MetricDefinition {
   const samples = (log: ObservedLog): Sample[] => [...series(log)].map(({ labels, count }) => ({ labels, value: count }))
-  return { name, type: 'counter', help, samples }
+  return { name, type, help, samples }
+}
+
+const gauges = (name: Name, help: string, series: Series) => several('gauge', name, help, series)
+const counters = (name: Name, help: string, series: Series) => several('counter', name, help, series)
+
+function perTier({ recordCache }: ObservedLog, figure: 'size' | 'bytes' | 'hitCount') {
+  return recordCache === undefined ? [] : (['hot', 'warm'] as const).map((tier) => ({ labels: { tier }, count: recordCache[tier][figure] }))
 }
 
 function histogram(
@@ -92,6 +101,15 @@ export const OF_LOGS: readonly MetricDefinition[] = [
   counter('sealog_cache_misses_total', 'Reads below the committed end that the tail cache could not answer', ({ stats }) => stats?.tailCache?.missCount),
   counters('sealog_cache_evictions_total', 'Records that left the tail cache', ({ stats }) =>
     Object.entries(stats?.tailCache?.evictions ?? {}).map(([reason, count]) => ({ labels: { reason }, count })),
+  ),
+
+  gauges('sealog_record_cache_records', 'Records in the record cache of a store', (log) => perTier(log, 'size')),
+  gauges('sealog_record_cache_bytes', 'Memory of the record cache of a store', (log) => perTier(log, 'bytes')),
+  counters('sealog_record_cache_hits_total', 'Reads of keys answered from the record cache', (log) => perTier(log, 'hitCount')),
+  counter('sealog_record_cache_misses_total', 'Reads of keys that the record cache could not answer', ({ recordCache }) => recordCache?.missCount),
+  counter('sealog_record_cache_demotions_total', 'Records that moved from hot to warm', ({ recordCache }) => recordCache?.demotions),
+  counters('sealog_record_cache_evictions_total', 'Records that left the record cache', ({ recordCache }) =>
+    Object.entries(recordCache?.evictions ?? {}).map(([reason, count]) => ({ labels: { reason }, count })),
   ),
 
   histogram('sealog_seal_duration_seconds', 'Chunks sealed', ({ seals, failed }) => (failed === undefined ? [] : [{ labels: {}, counts: seals }])),

@@ -1,4 +1,4 @@
-import { Log, type LogStats, type LogView } from '../index.js'
+import { Log, type LogStats, type LogView, type RecordCacheStats } from '../index.js'
 import type { ChannelMessages } from '../telemetry/channels.js'
 import { BucketCounts, RECORDS, SECONDS } from './bucket-counts.js'
 
@@ -64,6 +64,11 @@ export class ObservedLog {
       })
     }
     return this.#stats
+  }
+
+  /** Of the store that the log belongs to. */
+  get recordCache(): RecordCacheStats | undefined {
+    return this.view.recordCache?.stats()
   }
 
   get failed(): boolean | undefined {

@@ -46,6 +46,15 @@ export function encodeKey(key: Key): Uint8Array {
 
 const scratch = Buffer.from(new ArrayBuffer(KEY_BYTES))
 
+/** Where writers encode a key that is copied on before anything else runs. */
+export const keyScratch = Buffer.from(new ArrayBuffer(KEY_BYTES))
+
+/** Whether `bytes` are the encoding of `key`. */
+export function isKey(bytes: Uint8Array, key: Key): boolean {
+  const length = writeKey(key, scratch, 0)
+  return bytes.length === length && scratch.compare(bytes, 0, length, 0, length) === 0
+}
+
 /**
  * The key that `bytes` from `start` to `end` encode; bytes are copied. Integers come as `number` where that is safe, else as `bigint`.
  * Throws ERR_SEALOG_FORMAT for bytes that `writeKey` does not write; that text is UTF-8 is checked by `isEncodedKey` alone.

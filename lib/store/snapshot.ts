@@ -37,7 +37,9 @@ export class UnusableSnapshot extends Error {}
  * when it says so, ERR_SEALOG_CLOSED is thrown.
  */
 export function* writeSnapshot(file: string, header: SnapshotHeader, index: KeyIndex, kernels: Kernels, stopped: () => boolean): Procedure<number> {
-  const fd = yield* io.open(file, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC)
+  yield* io.unlink(file)
+  // Exclusively: when it is finished synchronously, the twin must not create it later after all.
+  const fd = yield* io.open(file, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL)
   try {
     const start = encodeSnapshotHeader(header, kernels.crc32c)
     const seed = snapshotSeed(start)

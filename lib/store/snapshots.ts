@@ -2,10 +2,13 @@ import path from 'node:path'
 import { LogError, warn } from '../errors.js'
 import { SNAPSHOT_FILE } from '../format/names.js'
 import type { SnapshotHeader } from '../format/snapshot-file.js'
+import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
+import { Task } from '../kernels/task.js'
 import type { Log } from '../log/log.js'
 import type { KeyIndex } from './key-index.js'
 import { lostRangesCrc, readSnapshotEntries, readSnapshotHeader, UnusableSnapshot, writeSnapshot } from './snapshot.js'
+import type { StoreStats } from './store-types.js'
 
 /** So many of the last records below a snapshot's end have their frames checked against the log. */
 const PROOF_RECORDS = 16
@@ -35,7 +38,11 @@ export class Snapshots<V> {
   /** Frame bytes committed since the last snapshot, or the last attempt. */
   #grown = 0
   #running: Promise<SnapshotInfo> | undefined
+  /** File work of the one that is running. */
+  #task: { finishSync(): unknown } | undefined
   #stopped = false
+  /** The directory may be another's by now. */
+  #ended = false
   #last: SnapshotInfo | undefined
   #failures = 0
 
@@ -48,20 +55,8 @@ export class Snapshots<V> {
     this.#grown = grown
   }
 
-  get last(): SnapshotInfo | undefined {
-    return this.#last
-  }
-
-  get failures(): number {
-    return this.#failures
-  }
-
-  get running(): boolean {
-    return this.#running !== undefined
-  }
-
-  get grown(): number {
-    return this.#grown
+  stats(): Pick<StoreStats, 'snapshot' | 'bytesSinceSnapshot' | 'snapshotRunning' | 'snapshotFailures'> {
+    return { snapshot: this.#last, bytesSinceSnapshot: this.#grown, snapshotRunning: this.#running !== undefined, snapshotFailures: this.#failures }
   }
 
   /** The log has grown. */
@@ -87,6 +82,38 @@ export class Snapshots<V> {
     await this.#running?.catch(() => {})
   }
 
+  /** The same on the calling thread: no file is touched afterwards. */
+  stopSync(): void {
+    this.#stopped = true
+    this.#ended = true
+    if (this.#running === undefined) return
+    try {
+      this.#task?.finishSync()
+    } catch {
+      // It was given up; whoever waits for it is told.
+    }
+    try {
+      this.#log.environment.runner.runSync(io.unlink(this.#temporary))
+    } catch {
+      // The next open removes it.
+    }
+  }
+
+  get #temporary(): string {
+    return `${this.#file}.tmp`
+  }
+
+  async #run<R>(procedure: Procedure<R>): Promise<R> {
+    if (this.#ended) throw new LogError('ERR_SEALOG_CLOSED', `${this.#log.directory} is closed`)
+    const task = new Task(this.#log.environment.runner, procedure)
+    this.#task = task
+    try {
+      return await task.promise
+    } finally {
+      this.#task = undefined
+    }
+  }
+
   get #file(): string {
     return path.join(this.#log.directory, SNAPSHOT_FILE)
   }
@@ -110,10 +137,10 @@ export class Snapshots<V> {
 
   async #write(): Promise<SnapshotInfo> {
     const log = this.#log
-    const { runner, kernels } = log.environment
+    const { kernels } = log.environment
     const { epoch } = log
     const { index, end } = this.#version()
-    const temporary = `${this.#file}.tmp`
+    const temporary = this.#temporary
     try {
       const proofFrom = firstProved(log, end)
       const header: SnapshotHeader = {
@@ -126,16 +153,16 @@ export class Snapshots<V> {
         entries: index.size,
         createdAt: Date.now(),
       }
-      const bytes = await runner.run(writeSnapshot(temporary, header, index, kernels, () => this.#stopped))
+      const bytes = await this.#run(writeSnapshot(temporary, header, index, kernels, () => this.#stopped))
       // What a power loss could take from the log must not be in the snapshot.
       if (log.durableOffset < end) await log.sync()
       if (log.epoch !== epoch) throw new LogError('ERR_SEALOG_EPOCH', `${log.directory} was opened anew meanwhile`, { epoch: log.epoch })
-      await runner.run(io.rename(temporary, this.#file))
-      await runner.run(io.syncDirectory(log.directory))
+      await this.#run(io.rename(temporary, this.#file))
+      await this.#run(io.syncDirectory(log.directory))
       return { endOffset: end, entries: header.entries, bytes }
     } catch (error) {
       // On a full disk it would be in the way; otherwise the next open removes it.
-      await runner.run(io.unlink(temporary)).catch(() => {})
+      if (!this.#ended) await this.#run(io.unlink(temporary)).catch(() => {})
       throw error
     } finally {
       index.close()

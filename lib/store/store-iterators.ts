@@ -5,8 +5,6 @@ import type { Key } from './keys.js'
 /** Keys that are copied out of the index at a time: few at first. */
 const FIRST_KEYS = 16
 const MOST_KEYS = 256
-/** Values that are read at a time. */
-const VALUES_AHEAD = 16
 
 /** What an iteration goes over. `check` throws when the store is closed. */
 export interface Viewer {
@@ -35,25 +33,43 @@ export async function* keysOf({ range, view, check }: Viewer): AsyncGenerator<Ke
   }
 }
 
-/** `read` gives the value of the version at an offset, which it checks against the encoded key. */
+/** `read` gives the values of the versions at offsets, which it checks against the encoded keys. */
 export async function* entriesOf<V>(
   { range, view, check }: Viewer,
-  read: (key: Uint8Array, offset: number) => Promise<V>,
+  read: (keys: readonly Uint8Array[], offsets: readonly number[]) => Promise<V[]>,
 ): AsyncGenerator<[Key, V], void, undefined> {
   const index = await view()
   try {
     const scan = index.scan(range)
-    for (;;) {
-      const page = scan.next(VALUES_AHEAD)
-      const keys = Array.from({ length: page.count }, (_, row) => keyAt(page, row))
-      if (keys.length === 0) return
-      const values = await Promise.all(keys.map((_, row) => read(encodedKeyAt(page, row).slice(), valueAt(page, row))))
-      for (const [row, key] of keys.entries()) {
+    const readPage = async (limit: number): Promise<[Key, V][]> => {
+      const page = scan.next(limit)
+      const rows = Array.from({ length: page.count }, (_, row) => row)
+      const keys = rows.map((row) => keyAt(page, row))
+      const values = await read(
+        rows.map((row) => encodedKeyAt(page, row).slice()),
+        rows.map((row) => valueAt(page, row)),
+      )
+      return keys.map((key, row) => [key, values[row]])
+    }
+    let next = readPage(FIRST_KEYS)
+    for (let first = true; ; first = false) {
+      const entries = await next
+      if (entries.length === 0) return
+      // Whoever goes on behind the first page has the next one read meanwhile.
+      if (!first) next = ahead(readPage(MOST_KEYS))
+      for (const entry of entries) {
         check()
-        yield [key, values[row]]
+        yield entry
       }
+      if (first) next = readPage(MOST_KEYS)
     }
   } finally {
     index.close()
   }
+}
+
+/** What fails is told when it is awaited; an iteration that ended before does not want it. */
+function ahead<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
 }

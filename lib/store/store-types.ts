@@ -1,3 +1,4 @@
+import type { RecordCacheStats } from '../cache/tiered-cache.js'
 import { argumentError } from '../errors.js'
 import type { LogStats } from '../log/stats.js'
 import { checkNames } from '../options.js'
@@ -27,7 +28,19 @@ export interface StoreStats {
   readonly snapshotRunning: boolean
   /** Snapshots that could not be written since the store was opened. */
   readonly snapshotFailures: number
+  /** undefined: the store was opened with `recordCache: false`. */
+  readonly recordCache: RecordCacheStats | undefined
   readonly log: LogStats
+}
+
+const GET_OPTIONS: ReadonlySet<string> = new Set<keyof GetOptions>(['at'])
+
+/** The offset in the options of `get`, checked; undefined: there is none. */
+export function offsetOf(options: GetOptions): number | undefined {
+  checkNames(options, GET_OPTIONS, 'get')
+  const { at } = options
+  if (at !== undefined && !(Number.isSafeInteger(at) && at >= 0)) throw argumentError('at', at, 'an offset')
+  return at
 }
 
 const ENTRY_FIELDS: ReadonlySet<string> = new Set(['key', 'value', 'delete'])

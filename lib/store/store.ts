@@ -1,24 +1,24 @@
-import { argumentError, LogError, OffsetTruncatedError } from '../errors.js'
+import { LogError, OffsetTruncatedError } from '../errors.js'
 import type { Backend } from '../kernels/kernels.js'
+import { BatchWriter, type BatchWriterOptions } from '../log/batch-writer.js'
 import type { Log } from '../log/log.js'
-import type { Record } from '../log/record.js'
-import type { RecordInput } from '../log/record-encoder.js'
+import type { LogView } from '../log/log-view.js'
 import { listOf } from '../log/record-encoder.js'
-import { type CodecName, checkNames, type Durability } from '../options.js'
+import type { CodecName, Durability } from '../options.js'
 import { versionAt } from './history.js'
 import { IndexChanges } from './index-changes.js'
 import { KeyIndex } from './key-index.js'
 import { type EncodedRange, encodeRange, type RangeOptions } from './key-range.js'
 import { encodeKey, type Key } from './keys.js'
 import { type OpenedStore, openStore } from './open-store.js'
-import { type PendingWrite, PendingWrites, type Write, writeOf } from './pending-writes.js'
 import { type SnapshotInfo, Snapshots } from './snapshots.js'
 import { entriesOf, keysOf } from './store-iterators.js'
 import type { StoreOptions } from './store-options.js'
-import { CLEAR_KEY, replay } from './store-records.js'
-import { type BatchEntry, checkEntry, type GetOptions, type StoreStats } from './store-types.js'
-
-const GET_OPTIONS: ReadonlySet<string> = new Set<keyof GetOptions>(['at'])
+import { replay } from './store-records.js'
+import { type BatchEntry, type GetOptions, offsetOf, type StoreStats } from './store-types.js'
+import { StoreValues } from './store-values.js'
+import { StoreWrites } from './store-writes.js'
+import { ValueCache } from './value-cache.js'
 
 /**
  * Values by key over a log: every change is a record, the key index in memory knows the newest of each key. The value of a key changes when its record is committed, as
@@ -29,7 +29,9 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
   readonly #log: Log<V>
   #index: KeyIndex
   #changes: IndexChanges
-  readonly #pending = new PendingWrites()
+  readonly #writes: StoreWrites<V>
+  readonly #cache: ValueCache<V> | undefined
+  readonly #values: StoreValues<V>
   readonly #snapshots: Snapshots<V>
   /** The index holds the records of `#epoch` below. */
   #applied: number
@@ -41,14 +43,22 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
   #reopening: Promise<void> | undefined
   #closed: Promise<void> | undefined
 
-  private constructor({ log, index, grown, snapshot, settings }: OpenedStore<V>) {
+  private constructor({ log, index, grown, snapshot, settings: { recordCache, snapshotBytes } }: OpenedStore<V>) {
     this.#log = log
     this.#index = index
-    this.#changes = new IndexChanges(index)
+    this.#cache = recordCache === undefined ? undefined : new ValueCache<V>(log.directory, recordCache, (tick) => log.environment.addTick(tick))
+    log.recordCache = this.#cache
+    this.#values = new StoreValues(log, () => this.#index, this.#cache)
+    this.#writes = new StoreWrites(
+      log,
+      () => this.#index,
+      () => this.#checkWritable(),
+    )
+    this.#changes = new IndexChanges(index, this.#cache)
     this.#applied = log.committedOffset
     this.#epoch = log.epoch
     this.#seenBytes = log.commitDriver().queue.committedBytes
-    this.#snapshots = new Snapshots(log, () => ({ index: this.#index.copy(), end: this.#applied }), settings.snapshotBytes, snapshot, grown)
+    this.#snapshots = new Snapshots(log, () => ({ index: this.#index.copy(), end: this.#applied }), snapshotBytes, snapshot, grown)
     log.observe(this.#advanced)
     // After a long replay the next open shall not need one.
     if (log.readOnlyReason === undefined) this.#snapshots.note(0)
@@ -62,6 +72,11 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
   static open<V = Uint8Array>(directory: string, options?: StoreOptions): Promise<Store<V>>
   static async open<V>(directory: string, options: StoreOptions = {}): Promise<Store<V>> {
     return new Store<V>(await openStore<V>(directory, options))
+  }
+
+  /** The log below, for reading: its metrics, its change feed. Records are written by the methods of the store alone. */
+  get log(): LogView<V> {
+    return this.#log
   }
 
   get directory(): string {
@@ -107,32 +122,50 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
    * below the start of the log. In mode `none` a write of this key that was accepted is written first.
    */
   async get(key: Key, options?: GetOptions): Promise<V | undefined> {
-    const encoded = encodeKey(key)
     this.#checkOpen()
-    if (options !== undefined) checkNames(options, GET_OPTIONS, 'get')
-    const at = options?.at
-    if (at !== undefined && !(Number.isSafeInteger(at) && at >= 0)) throw argumentError('at', at, 'an offset')
-    if (this.#owes(encoded)) await this.#log.flush()
-    const offset = this.#index.getEncoded(encoded)
-    if (at !== undefined && (offset < 0 || at < offset)) return this.#getAt(encoded, at)
-    return offset < 0 ? undefined : this.#valueOf(await this.#log.get(offset), encoded, offset)
+    if (options !== undefined || this.#writes.owed) return this.#getWith(encodeKey(key), options)
+    const offset = this.#index.get(key)
+    return offset < 0 ? undefined : (this.#values.cached(offset) ?? this.#values.read(encodeKey(key), offset))
+  }
+
+  async #getWith(key: Uint8Array, options: GetOptions = {}): Promise<V | undefined> {
+    const at = offsetOf(options)
+    if (this.#writes.owes(key)) {
+      await this.#log.flush()
+      this.#checkOpen()
+    }
+    const offset = this.#index.getEncoded(key)
+    if (at !== undefined && (offset < 0 || at < offset)) return this.#getAt(key, at)
+    return offset < 0 ? undefined : (this.#values.cached(offset) ?? this.#values.read(key, offset))
   }
 
   /** The same on the calling thread. */
   getSync(key: Key): V | undefined {
-    const encoded = encodeKey(key)
     this.#checkOpen()
-    if (this.#owes(encoded)) this.#log.flushSync()
-    const offset = this.#index.getEncoded(encoded)
-    return offset < 0 ? undefined : this.#valueOf(this.#log.getSync(offset), encoded, offset)
+    if (this.#writes.owed && this.#writes.owes(encodeKey(key))) this.#log.flushSync()
+    const offset = this.#index.get(key)
+    return offset < 0 ? undefined : (this.#values.cached(offset) ?? this.#values.readSync(key, offset))
+  }
+
+  /** The values of several keys at one moment, in the order of the keys; undefined: there is none. What is not cached is read with as few requests as can be. */
+  async getMany(keys: Iterable<Key>): Promise<(V | undefined)[]> {
+    const encoded = listOf(keys, 'keys').map(encodeKey)
+    this.#checkOpen()
+    if (this.#writes.owed && encoded.some((key) => this.#writes.owes(key))) {
+      await this.#log.flush()
+      this.#checkOpen()
+    }
+    return this.#values.readMany(
+      encoded,
+      encoded.map((key) => this.#index.getEncoded(key)),
+    )
   }
 
   /** Whether there is a value, from memory; in mode `none` a write of this key that was accepted is written first, on the calling thread. */
   has(key: Key): boolean {
-    const encoded = encodeKey(key)
     this.#checkOpen()
-    if (this.#owes(encoded)) this.#log.flushSync()
-    return this.#index.getEncoded(encoded) >= 0
+    if (this.#writes.owed && this.#writes.owes(encodeKey(key))) this.#log.flushSync()
+    return this.#index.get(key) >= 0
   }
 
   /** Keys in order, as they are when the first one is asked for, whatever is written meanwhile. Throws ERR_SEALOG_ARGUMENT for a range that is none. */
@@ -142,7 +175,7 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
 
   /** Keys and values in order, as they are when the first one is asked for, whatever is written meanwhile. Throws ERR_SEALOG_ARGUMENT for a range that is none. */
   entries(range: RangeOptions = {}): AsyncIterableIterator<[Key, V]> {
-    return entriesOf(this.#viewer(range), (encoded, offset) => this.#log.get(offset).then((record) => this.#valueOf(record, encoded, offset)))
+    return entriesOf(this.#viewer(range), (keys, offsets) => this.#values.scan(keys, offsets))
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<[Key, V]> {
@@ -154,7 +187,7 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
     const check = () => this.#checkOpen()
     check()
     const view = async () => {
-      if (this.durability === 'none' && this.failure === undefined && this.#pending.count > 0) await this.#log.flush()
+      if (this.#writes.owed) await this.#log.flush()
       check()
       return this.#index.copy()
     }
@@ -167,26 +200,12 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
     return version === undefined || version.tombstone ? undefined : version.value
   }
 
-  #valueOf(record: Record<V> | undefined, key: Uint8Array, offset: number): V {
-    if (record?.key !== undefined && !record.tombstone && Buffer.compare(record.key, key) === 0) return record.value
-    throw new LogError('ERR_SEALOG_CORRUPT', `${this.directory}: the key index is not that of the log; without SNAPSHOT the next open makes it anew`, {
-      file: this.directory,
-      offset,
-    })
-  }
-
-  /** Only mode `none` resolves a write before it counts. */
-  #owes(key: Uint8Array): boolean {
-    return this.durability === 'none' && this.#pending.count > 0 && this.failure === undefined && this.#pending.last(key) !== undefined
-  }
-
   // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Gives a key its value; resolves to the offset of the record when it is committed (mode `none`: accepted). The value is encoded before the call returns. */
   put(key: Key, value: V | Uint8Array): Promise<number> {
     try {
-      const encoded = encodeKey(key)
-      return this.#log.acknowledge(this.#accept([{ key: encoded, value }], [writeOf(encoded, 'put')]))
+      return this.#log.acknowledge(this.#writes.put(key, value))
     } catch (error) {
       return Promise.reject(error)
     }
@@ -198,12 +217,8 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
    */
   delete(key: Key): Promise<boolean> {
     try {
-      const encoded = encodeKey(key)
-      this.#checkWritable()
-      const last = this.#lastOf(encoded)
-      if (last === undefined && this.#index.getEncoded(encoded) < 0) return Promise.resolve(false)
-      if (last !== undefined && last.kind !== 'put') return this.#log.acknowledge(last.offset).then(() => false)
-      return this.#log.acknowledge(this.#accept([{ key: encoded, tombstone: true }], [writeOf(encoded, 'delete')])).then(() => true)
+      const { offset, wasThere } = this.#writes.delete(key)
+      return offset < 0 ? Promise.resolve(wasThere) : this.#log.acknowledge(offset).then(() => wasThere)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -214,7 +229,7 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
    * records when they are committed; deletions of what is not there make none. Errors: ERR_SEALOG_BATCH_TOO_LARGE beyond `maxBatchBytes`.
    */
   async putBatch(entries: Iterable<BatchEntry<V>>): Promise<{ first: number; last: number }> {
-    const range = this.#acceptBatch(entries)
+    const range = this.#writes.batch(entries)
     if (range.last >= range.first) await this.#log.acknowledge(range.last)
     return range
   }
@@ -225,23 +240,23 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
    * that it becomes visible and durable. A failure is met by whatever is called next; `flush()` waits until all batches are durable.
    */
   async putBatchDeferred(entries: Iterable<BatchEntry<V>>): Promise<{ first: number; last: number }> {
-    const range = this.#acceptBatch(entries)
+    const range = this.#writes.batch(entries)
     if (this.durability === 'fsync') await this.#log.drain()
     else await this.#log.flush()
     if (this.#log.failure !== undefined) this.#log.checkWritable()
     return range
   }
 
+  /** Writes entries one by one, with bounds on what is under way and a result for each: the offset, or undefined for the deletion of what is not there. */
+  batchWriter(options?: BatchWriterOptions): BatchWriter<BatchEntry<V>, number | undefined> {
+    const accept = (entry: BatchEntry<V>) => this.#writes.entry(entry)
+    return new BatchWriter({ log: this.#log, accept, checkWritable: () => this.#checkWritable(), flush: () => this.flush() }, options)
+  }
+
   /** Deletes all keys at once, with one record. Resolves as `put` does; nothing is written when there is nothing. */
   async clear(): Promise<void> {
-    this.#checkWritable()
-    this.#pending.dropFrom(this.#log.endOffset)
-    const { newest } = this.#pending
-    if (newest === undefined ? this.#index.size === 0 : newest.kind === 'clear') {
-      if (newest !== undefined) await this.#log.acknowledge(newest.offset)
-      return
-    }
-    await this.#log.acknowledge(this.#accept([{ key: CLEAR_KEY, tombstone: true }], [writeOf(CLEAR_KEY, 'clear')]))
+    const offset = this.#writes.clear()
+    if (offset >= 0) await this.#log.acknowledge(offset)
   }
 
   /** Everything accepted is durable, in every mode. */
@@ -269,53 +284,12 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
     await this.#log.drain()
   }
 
-  #acceptBatch(entries: Iterable<BatchEntry<V>>): { first: number; last: number } {
-    this.#checkWritable()
-    const records: RecordInput<V | Uint8Array>[] = []
-    const writes: Write[] = []
-    const present = new Map<string, boolean>()
-    for (const entry of listOf(entries, 'entries')) {
-      const deletes = checkEntry(entry)
-      const write = writeOf(encodeKey(entry.key), deletes ? 'delete' : 'put')
-      if (deletes && !(present.get(write.text) ?? this.#isThere(write.key))) continue
-      present.set(write.text, !deletes)
-      records.push(deletes ? { key: write.key, tombstone: true } : { key: write.key, value: (entry as { value: V }).value })
-      writes.push(write)
-    }
-    if (records.length === 0) return { first: this.#log.endOffset, last: this.#log.endOffset - 1 }
-    const first = this.#accept(records, writes)
-    return { first, last: first + records.length - 1 }
-  }
-
-  #accept(records: readonly RecordInput<V | Uint8Array>[], writes: readonly Write[]): number {
-    this.#checkWritable()
-    const first = this.#log.acceptRecords(records)
-    // Offsets that were refused are given out again.
-    this.#pending.dropFrom(first)
-    for (let i = 0; i < writes.length; i++) this.#pending.add(first + i, writes[i])
-    return first
-  }
-
-  #lastOf(key: Uint8Array): PendingWrite | undefined {
-    this.#pending.dropFrom(this.#log.endOffset)
-    return this.#pending.last(key)
-  }
-
-  #isThere(key: Uint8Array): boolean {
-    const last = this.#lastOf(key)
-    return last === undefined ? this.#index.getEncoded(key) >= 0 : last.kind === 'put'
-  }
-
   /** Takes over what was committed. Runs before the promises of the writes resolve. */
   readonly #advanced = (): void => {
     const log = this.#log
     const end = log.committedOffset
-    this.#pending.take(end, (write) => {
-      if (write.kind === 'clear') this.#changes.clear()
-      else this.#changes.add(write.key, write.kind === 'put' ? write.offset : -1)
-    })
+    this.#writes.take(end, this.#changes)
     this.#changes.flush()
-    this.#pending.dropFrom(log.endOffset)
     if (this.#behind || this.closed) return
     this.#applied = end
     const { committedBytes } = log.commitDriver().queue
@@ -352,11 +326,12 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
     const end = log.committedOffset
     // Records that were not acknowledged may be there after all; those of another epoch may not.
     const same = log.epoch === this.#epoch && this.#applied <= end
+    if (!same) this.#cache?.clear()
     const index = same ? this.#index.copy() : new KeyIndex(log.environment.kernels)
     await replay(log, index, same ? this.#applied : log.startOffset, end, undefined)
     this.#index.close()
     this.#index = index
-    this.#changes = new IndexChanges(index)
+    this.#changes = new IndexChanges(index, this.#cache)
     this.#applied = end
     this.#epoch = log.epoch
     this.#seenBytes = log.commitDriver().queue.committedBytes
@@ -368,11 +343,9 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
     return {
       keys: this.#index.size,
       indexBytes: this.#index.bytes,
-      pendingWrites: this.#pending.count,
-      snapshot: this.#snapshots.last,
-      bytesSinceSnapshot: this.#snapshots.grown,
-      snapshotRunning: this.#snapshots.running,
-      snapshotFailures: this.#snapshots.failures,
+      pendingWrites: this.#writes.pending,
+      ...this.#snapshots.stats(),
+      recordCache: this.#cache?.stats(),
       log: this.#log.stats(),
     }
   }
@@ -393,8 +366,25 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
     try {
       await this.#log.close()
     } finally {
-      this.#index.close()
+      this.#letGo()
     }
+  }
+
+  /** The same on the calling thread; for `process.on('exit')` and the like. Throws ERR_SEALOG_CONFLICT during `reopen()`. */
+  closeSync(): void {
+    if (this.#reopening !== undefined) throw new LogError('ERR_SEALOG_CONFLICT', `${this.directory} is being reopened`)
+    this.#closed ??= Promise.resolve()
+    this.#snapshots.stopSync()
+    try {
+      this.#log.closeSync()
+    } finally {
+      this.#letGo()
+    }
+  }
+
+  #letGo(): void {
+    this.#index.close()
+    this.#cache?.clear()
   }
 
   #checkOpen(): void {

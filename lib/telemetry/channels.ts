@@ -11,6 +11,12 @@ export interface ChannelMessages {
   'sealog:cache:miss': { readonly log: string }
   /** Records left the tail cache. */
   'sealog:cache:evict': { readonly log: string; readonly count: number; readonly reason: EvictionReason }
+  /** A read of a store was answered from its record cache. */
+  'sealog:recordcache:hit': { readonly log: string; readonly tier: 'hot' | 'warm' }
+  /** A read of a key of a store was not in its record cache. */
+  'sealog:recordcache:miss': { readonly log: string }
+  /** Records left the record cache of a store. */
+  'sealog:recordcache:evict': { readonly log: string; readonly count: number; readonly reason: RecordCacheEvictionReason }
   /** A transfer by sendfile ended well. `chunk`: its sequence number. */
   'sealog:sendfile:serve': { readonly log: string; readonly duration: number; readonly bytes: number; readonly chunk: number }
   /** An answer took another way than sendfile. `offset`: its first record. */
@@ -24,7 +30,7 @@ export interface ChannelMessages {
   /** A read ended. `records` and `bytes` (of values) count what it gave; `source`: where it came from. */
   'sealog:read': {
     readonly log: string
-    readonly operation: 'get' | 'getSync' | 'block'
+    readonly operation: 'get' | 'getSync' | 'getMany' | 'block'
     readonly duration: number
     readonly records: number
     readonly source: 'cache' | 'segment'
@@ -36,6 +42,8 @@ export interface ChannelMessages {
 }
 
 export type EvictionReason = 'records' | 'age' | 'bytes' | 'budget' | 'truncated'
+/** `replaced`: the key has been written or deleted since, or the log was opened anew. */
+export type RecordCacheEvictionReason = 'records' | 'age' | 'bytes' | 'replaced'
 /** Why an answer did not go by sendfile. */
 export type FallbackReason = 'tls' | 'http2' | 'wrapped' | 'too_small' | 'not_sealed' | 'platform'
 export type ErrorOperation = 'append' | 'read' | 'seal' | 'serve'
@@ -55,6 +63,9 @@ function typed<Name extends ChannelName>(name: Name): TelemetryChannel<ChannelMe
 export const cacheHit = typed('sealog:cache:hit')
 export const cacheMiss = typed('sealog:cache:miss')
 export const cacheEvict = typed('sealog:cache:evict')
+export const recordCacheHit = typed('sealog:recordcache:hit')
+export const recordCacheMiss = typed('sealog:recordcache:miss')
+export const recordCacheEvict = typed('sealog:recordcache:evict')
 export const sendfileServe = typed('sealog:sendfile:serve')
 export const sendfileFallback = typed('sealog:sendfile:fallback')
 export const sendfileError = typed('sealog:sendfile:error')

@@ -128,17 +128,16 @@ napi_value IndexPutMany(napi_env env, napi_callback_info info) {
   if (ToUnsigned(count) > table.length / kIndexColumns) return ThrowMistake(env, "`table` is too short");
   const MemoryReport report(arguments.GetEnvironment(), *index);
   size_t start = 0;
-  for (const double *row = table.data, *last = row + ToUnsigned(count) * kIndexColumns; row < last;
-       row += kIndexColumns) {
+  for (double *row = table.data, *last = row + ToUnsigned(count) * kIndexColumns; row < last; row += kIndexColumns) {
     const uint64_t end = ToUnsigned(row[0]);
     if (end <= start || end - start > OrderedIndex::kMaxKeyBytes || end > bytes.length) {
       return ThrowMistake(env, "a key has no such length");
     }
     const KeyView key{bytes.data + start, static_cast<size_t>(end - start)};
     if (row[1] == OrderedIndex::kNone) {
-      index->Delete(key);
+      row[1] = index->Delete(key);
     } else if (IsValue(row[1])) {
-      index->Put(key, row[1]);
+      row[1] = index->Put(key, row[1]);
     } else {
       return ThrowMistake(env, "a value is no such number");
     }

@@ -1,13 +1,15 @@
 #include "read_many.h"
 
+#include <cstring>
+
 #include "read_record.h"
 #include "window_check.h"
 
 namespace sealog {
 
 namespace {
-// The positions are those of the records themselves, so most frames are read at once.
-constexpr size_t kReadWindowBytes = 4 * 1024;
+// Holds an index interval (4 KiB) and a record of the usual size behind it.
+constexpr size_t kReadWindowBytes = 8 * 1024;
 }  // namespace
 
 int ReadMany(Io& io, double* numbers, size_t count, uint8_t* bytes, size_t bytes_length) {
@@ -32,7 +34,8 @@ int ReadMany(Io& io, double* numbers, size_t count, uint8_t* bytes, size_t bytes
     if (status == kReadLarge) status = kReadNoRoom;
     row[kManyStatus] = status;
     if (status != kReadOk) continue;
-    const size_t frame_start = used + record.frame_at;
+    const size_t frame_start = used;
+    memmove(bytes + used, bytes + used + record.frame_at, static_cast<size_t>(record.frame_bytes));
     row[kManyFrameStart] = static_cast<double>(frame_start);
     row[kManyValueStart] = static_cast<double>(frame_start + record.body.value_start);
     row[kManyValueLength] = record.body.value_length;

@@ -108,7 +108,7 @@ describe.concurrent.each(backends)('killed while appending, %s', (backend) => {
         do {
           const session = random.chance(0.2)
             ? await runAndKill(directory, backend, durability, ++kill, 'opening', random.next() * 20)
-            : await runAndKill(directory, backend, durability, ++kill, 'open ', 1 + random.below(200))
+            : await runAndKill(directory, backend, durability, ++kill, 'open ', 1 + random.below(SOAK ? 200 : 80))
           if (!session.opened) beforeOpen++
           acknowledged = Math.max(acknowledged, session.acknowledged)
         } while (kill % KILLS_PER_LOG !== 0 && random.chance(0.3))

@@ -8,7 +8,7 @@ import { closedLog, killedLog, OPTIONS, type Reference } from '../support/refere
 import { catchWarnings, SyncLog } from '../support/sync-log.js'
 
 /** Seconds per target and backend. `npm run fuzz` gives more. */
-const SECONDS = Number(process.env.SEALOG_FUZZ_SECONDS ?? 5)
+const SECONDS = Number(process.env.SEALOG_FUZZ_SECONDS ?? 2)
 // The suite repeats itself; fuzzing is given the time to go where nobody was.
 const SEED = Number(process.env.SEALOG_SEED ?? (process.env.SEALOG_FUZZ_SECONDS === undefined ? 1 : Date.now() % 2 ** 32))
 

@@ -73,8 +73,7 @@ class Side {
         keys.set(step.key)
         return kernels.indexGet(index, step.key.length)
       case 'many':
-        this.#many(index, step.many)
-        return kernels.indexSize(index)
+        return [kernels.indexSize(index), ...this.#many(index, step.many)]
       case 'scan': {
         keys.set(step.from)
         keys.set(step.until, step.from.length)
@@ -108,7 +107,8 @@ class Side {
     return ends
   }
 
-  #many(index: k.IndexHandle, { first, step, count, remove }: { first: number; step: number; count: number; remove: boolean }): void {
+  /** What the keys had before. */
+  #many(index: k.IndexHandle, { first, step, count, remove }: { first: number; step: number; count: number; remove: boolean }): number[] {
     const texts = Array.from({ length: count }, (_, i) => `key ${first + i * step}`)
     const bytes = Buffer.from(texts.join(''))
     const table = new Float64Array(count * k.INDEX_COLUMNS)
@@ -119,6 +119,7 @@ class Side {
       table[i * k.INDEX_COLUMNS + 1] = remove ? -1 : i
     })
     this.#kernels.indexPutMany(index, count, bytes, table)
+    return Array.from({ length: count }, (_, row) => table[row * k.INDEX_COLUMNS + 1])
   }
 }
 

@@ -77,6 +77,9 @@ describe('docs/api.md', () => {
     ['lib/options.ts', 'LogOptions'],
     ['lib/options.ts', 'ReaderOptions'],
     ['lib/options.ts', 'EnvironmentOptions'],
+    ['lib/store/store.ts', 'Store'],
+    ['lib/store/store-options.ts', 'StoreOptions'],
+    ['lib/store/store-types.ts', 'StoreStats'],
   ])('of %s names every public member of %s', (file, type) => {
     const members = publicMembers(file, type)
     expect(members.length).toBeGreaterThan(0)

@@ -7,15 +7,11 @@ import { parseChunkFile } from '../../lib/format/names.js'
 import { Log, type LogOptions } from '../../lib/index.js'
 import type { Backend } from '../../lib/kernels/kernels.js'
 import { backends, testingOf } from '../support/backends.js'
-import { afterReboot } from '../support/crash-recovery.js'
-import { freshPath, makeDirectory } from '../support/directories.js'
+import { checkCrashes, recordEvents } from '../support/crash-images.js'
+import { freshPath } from '../support/directories.js'
 import { readAll, until } from '../support/logs.js'
-import { Random } from '../support/random.js'
-import { parseRecording } from '../support/recording.js'
-import { Disk, type DiskImage, hashOf, materialize } from '../support/replay.js'
 
 const OPTIONS = { codec: 'json', chunkBytes: 300, segmentBytes: 1024, idleMarkMs: 3_600_000, syncIntervalMs: 3_600_000 } as const
-const IMAGES_PER_EVENT = process.env.SEALOG_SOAK === undefined ? 2 : 12
 
 vi.setConfig({ testTimeout: 300_000 })
 // Faults and damaged chunks are what this suite is about; each would print a warning.
@@ -53,49 +49,26 @@ async function checkSealed(log: Log<unknown>): Promise<void> {
 
 describe.each(backends)('sealing and crashes (%s)', (backend) => {
   it('killed, or without power, at every step', async () => {
-    const directory = makeDirectory('seal')
-    const testing = testingOf(backend)
-    testing.record(true)
-    const log = await open(path.join(directory, 'log'), backend, { chunkEncodings: ['gzip'] })
-    for (let i = 0; i < 30; i++) await log.append({ i, text: 'x'.repeat(i * 2) })
-    await log.chunks.seal()
-    await log.truncateBefore(14)
-    await log.truncateAfter(24)
-    for (let i = 25; i < 30; i++) await log.append({ again: i, text: 'y'.repeat(30) })
-    await log.chunks.seal()
-    await log.close()
-    const events = parseRecording(testing.takeRecording(), directory)
-    testing.record(false)
-
-    const random = new Random(7)
-    const disk = Disk.of(new Map([['log', undefined]]))
-    const seen = new Set<string>()
-    let opened = 0
+    const events = await recordEvents(backend, async (place) => {
+      const log = await open(place, backend, { chunkEncodings: ['gzip'] })
+      for (let i = 0; i < 30; i++) await log.append({ i, text: 'x'.repeat(i * 2) })
+      await log.chunks.seal()
+      await log.truncateBefore(14)
+      await log.truncateAfter(24)
+      for (let i = 25; i < 30; i++) await log.append({ again: i, text: 'y'.repeat(30) })
+      await log.chunks.seal()
+      await log.close()
+    })
     const sealing = events.findIndex((event) => event.kind === 'mkdir' && event.path.endsWith('chunks'))
     expect(sealing).toBeGreaterThan(0)
-    for (const [at, event] of events.entries()) {
-      if (event.kind !== 'mkdir' || event.path !== 'log') disk.apply(event)
-      if (at < sealing) continue
-      const images: DiskImage[] = [disk.live()]
-      for (const image of disk.crashes(random, IMAGES_PER_EVENT)) if (images.push(afterReboot(image)) > IMAGES_PER_EVENT) break
-      for (const image of images) {
-        const hash = hashOf(image)
-        if (seen.has(hash)) continue
-        seen.add(hash)
-        const scratch = makeDirectory('image')
-        materialize(image, scratch)
-        const after = await open(path.join(scratch, 'log'), backend)
-        try {
-          await checkSealed(after)
-        } catch (error) {
-          throw new Error(`event ${at} (${event.kind} ${'path' in event ? event.path : ''}): ${(error as Error).message}`, { cause: error })
-        } finally {
-          await after.close()
-          fs.rmSync(scratch, { recursive: true, force: true })
-        }
-        opened++
+    const opened = await checkCrashes(events, 7, sealing, async (place) => {
+      const after = await open(place, backend)
+      try {
+        await checkSealed(after)
+      } finally {
+        await after.close()
       }
-    }
+    })
     console.log(`sealing, ${backend}: ${opened} different images of ${events.length - sealing} events`)
     expect(opened).toBeGreaterThan(200)
   })

@@ -9,7 +9,9 @@ const say = (line) => writeSync(1, `${line}\n`)
 let seed = Number(session) + 1
 const below = (limit) => (seed = (seed * 48271 + 11) % 2147483647) % limit
 
-const store = await Store.open(directory, { codec: 'json', backend, durability, segmentBytes: 8192, syncIntervalMs: 20, idleMarkMs: 10, snapshotBytes: 2000 })
+const recordCache = { hot: { records: 5 }, warm: { records: 10 } }
+const options = { codec: 'json', backend, durability, segmentBytes: 8192, syncIntervalMs: 20, idleMarkMs: 10, snapshotBytes: 2000, recordCache }
+const store = await Store.open(directory, options)
 say(`open ${store.committedOffset}`)
 let next = store.committedOffset
 for (;;) {
@@ -27,5 +29,10 @@ for (;;) {
     say(`ack ${next}`)
   } else for (const end of going) say(`ack ${await end}`)
   if (below(10) === 0) await store.snapshot()
+  for (let i = 0; i < 10; i++) {
+    const { key } = changeAt(below(next))
+    const value = await store.get(key)
+    if (JSON.stringify(changeAt(value.offset)) !== JSON.stringify({ key, value })) throw new Error(`${key} has the value ${JSON.stringify(value)}`)
+  }
   await new Promise((resolve) => setImmediate(resolve))
 }

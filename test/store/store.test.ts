@@ -1,10 +1,10 @@
 /** What a store promises: values by key, in order, atomically, and never before they are committed. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import path from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { type Durability, Log } from '../../lib/index.js'
+import { type Durability, Log, type LogError } from '../../lib/index.js'
 import { type BatchEntry, type Key, Store } from '../../lib/store/index.js'
 import { backends, environmentOf, testingOf } from '../support/backends.js'
 import { freshPath, readFiles } from '../support/directories.js'
@@ -420,6 +420,44 @@ describe.each(backends)('store (%s)', (backend) => {
     ]
     for (const call of calls) expect(await codeOf(call)).toBe('ERR_SEALOG_CLOSED')
     await store.close()
+  })
+
+  it('closeSync: everything accepted is durable, what was under way ends, the directory is free at return', async () => {
+    const directory = freshPath()
+    const entries = Array.from({ length: 30_000 }, (_, i) => ({ key: `a key of some length, so that a snapshot takes several slices ${i}`, value: i }))
+    const store = await openJson(directory, backend, { durability: 'flush', snapshotBytes: false })
+    for (let i = 0; i < entries.length; i += 5000) await store.putBatch(entries.slice(i, i + 5000))
+    for (const turns of [0, 1, 3, 8]) {
+      const again = turns === 0 ? store : await openJson(directory, backend, { durability: 'flush', snapshotBytes: false })
+      const snapshot = again.snapshot().then(
+        () => 'written',
+        (error: LogError) => error.code,
+      )
+      for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve))
+      const put = again.put('last', turns)
+      again.closeSync()
+      expect(await put).toBe(again.committedOffset - 1)
+      expect(readdirSync(directory).filter((name) => name.endsWith('.tmp'))).toEqual([])
+      const files = statSync(directory).mtimeMs
+      expect(['written', 'ERR_SEALOG_CLOSED']).toContain(await snapshot)
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(statSync(directory).mtimeMs).toBe(files)
+      for (const call of [() => again.get('last'), () => again.put('x', 1), () => again.size]) expect(await codeOf(call)).toBe('ERR_SEALOG_CLOSED')
+      again.closeSync()
+      await again.close()
+      await withStore(directory, backend, {}, async (last) => expect([last.size, last.getSync('last')]).toEqual([30_001, turns]))
+    }
+  })
+
+  it('closeSync with reads and an iterator under way: they are told', async () => {
+    const store = await openJson(freshPath(), backend, { recordCache: false })
+    await store.putBatch(Array.from({ length: 1000 }, (_, i) => ({ key: i, value: i })))
+    const iterator = store.entries()
+    await iterator.next()
+    const reads = Promise.allSettled([store.get(1), store.getMany([2, 3]), store.get(4)])
+    store.closeSync()
+    for (const result of await reads) if (result.status === 'rejected') expect(result.reason.code).toBe('ERR_SEALOG_CLOSED')
+    expect(await codeOf(() => iterator.next())).toBe('ERR_SEALOG_CLOSED')
   })
 
   it('the demo feed loaded as a store equals a plain replay: 4,375 keys ever seen', async () => {

@@ -136,8 +136,7 @@ export class OrderedIndex {
       const value = table[row + 1]
       if (!(end > start && end - start <= KEY_BYTES && end <= bytes.length)) throw new RangeError('a key has no such length')
       const key = buffer.toString('latin1', start, end)
-      if (value === -1) this.delete(key)
-      else this.put(key, value)
+      table[row + 1] = value === -1 ? this.delete(key) : this.put(key, value)
       start = end
     }
   }

@@ -7,10 +7,8 @@ import { type Io, readCall } from './io.js'
 import { runSync, type Task } from './task.js'
 import { FrameWindow, MIN_WINDOW_BYTES, NOT_LOADED, readFull } from './window.js'
 
-/** Of `readRecord`: holds an index interval (4 KiB) and a record of the usual size behind it. */
+/** Holds an index interval (4 KiB) and a record of the usual size behind it. */
 const READ_WINDOW_BYTES = 8 * 1024
-/** The positions are those of the records themselves, so most frames are read at once. */
-const MANY_WINDOW_BYTES = 4 * 1024
 
 export interface RecordQuery {
   readonly fd: number
@@ -98,15 +96,16 @@ export function* readMany(numbers: Float64Array, count: number, bytes: Uint8Arra
     const room = bytes.subarray(used)
     const record = new LocatedRecord()
     let status: number = s.READ_NO_ROOM
-    if (room.length >= MIN_WINDOW_BYTES) status = yield* locateRecord(query, MANY_WINDOW_BYTES, room, viewOf(room), record)
+    if (room.length >= MIN_WINDOW_BYTES) status = yield* locateRecord(query, READ_WINDOW_BYTES, room, viewOf(room), record)
     if (status === s.READ_LARGE) status = s.READ_NO_ROOM
     numbers[at + 6] = status
     if (status !== s.READ_OK) continue
     numbers[at + 5] = record.batchFirst
-    numbers[at + 7] = used + record.valueStart
+    room.copyWithin(0, record.frameAt, record.frameAt + record.frame.size)
+    numbers[at + 7] = used + record.valueStart - record.frameAt
     numbers[at + 8] = record.valueLength
-    numbers[at + 9] = used + record.frameAt
-    used += record.frameAt + record.frame.size
+    numbers[at + 9] = used
+    used += record.frame.size
   }
   return 0
 }
