@@ -25,6 +25,7 @@ export const ERROR_CODES = {
   ERR_SEALOG_LOST: 'the records were lost to damage and removed by repair',
   ERR_SEALOG_COMPACTED: 'older versions below that offset may have been removed by compaction, see compactedThrough',
   ERR_SEALOG_ARCHIVE: 'an archive or its dictionary is missing, damaged or of another log',
+  ERR_SEALOG_CONSUMER: 'the position of a named consumer is damaged, or the consumer was deleted or dropped',
   ERR_SEALOG_EPOCH: 'records that were visible have been cut since; the position belongs to an older epoch',
   ERR_SEALOG_CODEC_MISMATCH: 'the log has another codec',
   ERR_SEALOG_CONFIGURED: 'configure() comes before the first open',
@@ -102,6 +103,19 @@ export class ChecksumError extends LogError {
     super('ERR_SEALOG_CHECKSUM', `${file}: damage at position ${position} (${why}), ${range}`, { file, position, offset, endOffset })
     this.name = 'ChecksumError'
   }
+}
+
+/** What the log was at `offset` cannot be told any more; `compactedThrough` is the first offset at which it can. */
+export function compactedError(directory: string, offset: number, compactedThrough: number): LogError {
+  return new LogError(
+    'ERR_SEALOG_COMPACTED',
+    `${directory}: versions below offset ${compactedThrough} may have been removed by compaction; ${offset} lies before it`,
+    {
+      file: directory,
+      offset,
+      compactedThrough,
+    },
+  )
 }
 
 export function isLogError(value: unknown): value is LogError {

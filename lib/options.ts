@@ -1,5 +1,7 @@
+import path from 'node:path'
 import { argumentError, describe, LogError, optionError } from './errors.js'
 import { COMMIT_FRAME_BYTES, FOOTER_FRAME_BYTES, RECORD_BYTES_LIMIT, SEGMENT_HEADER_BYTES } from './format/constants.js'
+import { ARCHIVE_DIRECTORY } from './format/names.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB
@@ -28,6 +30,42 @@ export interface AdaptiveCacheOptions {
   targetHitRate?: number
   /** Most records. Default 100 times `records`. */
   maxRecords?: number
+}
+
+/** What a log may keep. Whole closed segments go, the oldest first, as long as the oldest that is left is beyond any of the limits. Default of each: no limit. */
+export interface RetentionLimits {
+  /** Most bytes of segment files; with `archive: 'delete'` of archives too. */
+  maxBytes?: number
+  /** Longest time since a segment was closed, in ms. */
+  maxAgeMs?: number
+  /** Most records, counted by offsets: those that compaction removed count too. */
+  maxRecords?: number
+  /** Offset below which nothing needs to be kept. */
+  before?: number
+}
+
+/**
+ * What becomes of segments beyond the limits. `delete`: they go, their archives too, and `startOffset` rises. `archive`: the segment files of those that are archived
+ * go, `startOffset` stays, reads go to the archives. `keep`: `startOffset` rises, segment files go once they are archived, and the archives stay as history.
+ */
+export type RetentionMode = 'delete' | 'archive' | 'keep'
+
+/** One pass of retention. */
+export interface RetentionPolicy extends RetentionLimits {
+  /** Default `delete`. */
+  archive?: RetentionMode
+  /** Also what named consumers have not acknowledged may go. Default false. */
+  ignoreConsumers?: boolean
+  /** Also quarantined segments may go, of which there is no other copy. Default false. */
+  force?: boolean
+  /** Only tell what would be done. Default false. */
+  dryRun?: boolean
+}
+
+/** Retention in the background. */
+export interface RetentionOptions extends Omit<RetentionPolicy, 'force' | 'dryRun'> {
+  /** Time between two passes, in ms. Default 60,000. */
+  intervalMs?: number
 }
 
 /** Options of `Log.open`. Codec, limits and chunking are properties of the log: given when it is created, adopted (or checked) afterwards. */
@@ -60,14 +98,25 @@ export interface LogOptions {
   backend?: 'auto' | 'native' | 'js'
   /** The tail cache: the newest records in memory, for every way of reading this object offers. `false`: none. Default: 1000 records, 60 s, 16 MiB. */
   cache?: false | CacheOptions
+  /** Passes of retention in the background. Default: none. */
+  retention?: RetentionOptions
   /** Create the directory and the log when there is none. Default true. */
   create?: boolean
   /** `os` (default): lock of the operating system. `pid`: the owner record alone decides; for the js backend where the system offers no lock. */
   lock?: 'os' | 'pid'
+  /** Where the archives of this log are; not stored. Default: `archive` in its directory. */
+  archive?: ArchiveLocation
+}
+
+export interface ArchiveLocation {
+  /** Of this log alone. Default: `archive` in the directory of the log. */
+  directory?: string
 }
 
 export interface ReaderOptions {
   backend?: 'auto' | 'native' | 'js'
+  /** Where the archives of the log are. Default: `archive` in its directory. */
+  archive?: ArchiveLocation
   /** Fallback polling of COMMITTED while something follows, in ms. Default 250. */
   pollIntervalMs?: number
 }
@@ -82,6 +131,8 @@ export interface EnvironmentOptions {
   readerThreads?: number
   /** Chunks that are sealed at the same time, each on a thread of its own behind everything else. Default 2. */
   sealThreads?: number
+  /** Segments that are compressed for the archive at the same time, each on a thread of its own behind everything else. Default 3. */
+  archiveThreads?: number
   /** Threads that send sealed chunks to sockets. Default 2, at least 2. */
   sendThreads?: number
   /** Most bytes that the tail caches of all logs hold together. Default 64 MiB. */
@@ -108,6 +159,11 @@ export interface CacheSettings {
   readonly adaptive: Readonly<Required<AdaptiveCacheOptions>> | undefined
 }
 
+export interface RetentionSettings {
+  readonly policy: RetentionPolicy
+  readonly intervalMs: number
+}
+
 /** Options of this opening of the log, not stored. */
 export interface SessionOptions {
   readonly durability: Durability
@@ -120,8 +176,18 @@ export interface SessionOptions {
   readonly chunkEncodings: readonly ChunkEncoding[]
   /** undefined: nothing is cached. */
   readonly cache: CacheSettings | undefined
+  /** undefined: none in the background. */
+  readonly retention: RetentionSettings | undefined
   readonly create: boolean
   readonly lock: 'os' | 'pid'
+  /** Directory of the archives, undefined: the default one. */
+  readonly archive: string | undefined
+}
+
+export interface ResolvedReaderOptions {
+  readonly backend: 'auto' | 'native' | 'js'
+  readonly pollIntervalMs: number
+  readonly archive: string | undefined
 }
 
 export const DEFAULT_ENVIRONMENT: Readonly<Required<EnvironmentOptions>> = {
@@ -129,6 +195,7 @@ export const DEFAULT_ENVIRONMENT: Readonly<Required<EnvironmentOptions>> = {
   syncThreads: 4,
   readerThreads: 4,
   sealThreads: 2,
+  archiveThreads: 3,
   sendThreads: 2,
   cacheBytes: 64 * MiB,
   queueBytes: 64 * MiB,
@@ -150,12 +217,18 @@ const LOG_OPTION_NAMES: ReadonlySet<string> = new Set<keyof LogOptions>([
   'recovery',
   'backend',
   'cache',
+  'retention',
   'create',
   'lock',
+  'archive',
 ])
 const CACHE_OPTION_NAMES: ReadonlySet<string> = new Set<keyof CacheOptions>(['records', 'maxAgeMs', 'maxBytes', 'adaptive'])
 const ADAPTIVE_OPTION_NAMES: ReadonlySet<string> = new Set<keyof AdaptiveCacheOptions>(['targetHitRate', 'maxRecords'])
-const READER_OPTION_NAMES: ReadonlySet<string> = new Set<keyof ReaderOptions>(['backend', 'pollIntervalMs'])
+const LIMIT_NAMES: readonly (keyof RetentionLimits)[] = ['maxBytes', 'maxAgeMs', 'maxRecords', 'before']
+const RETENTION_NAMES: ReadonlySet<string> = new Set<keyof RetentionPolicy>([...LIMIT_NAMES, 'archive', 'ignoreConsumers', 'force', 'dryRun'])
+const RETENTION_OPTION_NAMES: ReadonlySet<string> = new Set<keyof RetentionOptions>([...LIMIT_NAMES, 'archive', 'ignoreConsumers', 'intervalMs'])
+const ARCHIVE_LOCATION_NAMES: ReadonlySet<string> = new Set<keyof ArchiveLocation>(['directory'])
+const READER_OPTION_NAMES: ReadonlySet<string> = new Set<keyof ReaderOptions>(['backend', 'pollIntervalMs', 'archive'])
 
 export function checkDirectory(directory: unknown): asserts directory is string {
   if (typeof directory !== 'string' || directory === '' || directory.includes('\0')) throw argumentError('directory', directory, 'a path')
@@ -173,9 +246,25 @@ export function resolveSession(options: LogOptions): SessionOptions {
     backend: oneOf(options.backend, 'backend', ['auto', 'native', 'js'], 'auto'),
     chunkEncodings: encodings(options.chunkEncodings),
     cache: options.cache === false ? undefined : cacheSettings(options.cache === undefined ? {} : options.cache),
+    retention: options.retention === undefined ? undefined : retentionSettings(options.retention),
     create: boolean(options.create, 'create', true),
     lock: oneOf(options.lock, 'lock', ['os', 'pid'], 'os'),
+    archive: archiveLocation(options.archive),
   }
+}
+
+/** Directory of the archives of the log in `directory`. */
+export function archiveDirectory(directory: string, archive: string | undefined): string {
+  return archive ?? path.join(directory, ARCHIVE_DIRECTORY)
+}
+
+/** The directory that was given, as an absolute path. */
+export function archiveLocation(archive: ArchiveLocation | undefined): string | undefined {
+  if (archive === undefined) return undefined
+  checkNames(archive, ARCHIVE_LOCATION_NAMES, 'archive')
+  if (archive.directory === undefined) return undefined
+  checkDirectory(archive.directory)
+  return path.resolve(archive.directory)
 }
 
 function cacheSettings(options: CacheOptions): CacheSettings {
@@ -196,6 +285,28 @@ function adaptiveSettings(given: CacheOptions['adaptive'], records: number): Cac
   const { targetHitRate = 0.9 } = options
   if (!(targetHitRate >= 0 && targetHitRate <= 1)) throw optionError('targetHitRate', targetHitRate, 'a number from 0 to 1')
   return { targetHitRate, maxRecords: integer(options.maxRecords, 'maxRecords', records, 2 ** 38, records * 100) }
+}
+
+/** Throws ERR_SEALOG_OPTION for what is unknown or out of range. */
+export function resolveRetention(policy: RetentionPolicy): Required<Omit<RetentionPolicy, keyof RetentionLimits>> & RetentionLimits {
+  checkNames(policy, RETENTION_NAMES, 'retain')
+  const limit = (name: keyof RetentionLimits) => (policy[name] === undefined ? undefined : integer(policy[name], name, 0, 2 ** 53 - 1, 0))
+  return {
+    maxBytes: limit('maxBytes'),
+    maxAgeMs: limit('maxAgeMs'),
+    maxRecords: limit('maxRecords'),
+    before: limit('before'),
+    archive: oneOf(policy.archive, 'archive', ['delete', 'archive', 'keep'], 'delete'),
+    ignoreConsumers: boolean(policy.ignoreConsumers, 'ignoreConsumers', false),
+    force: boolean(policy.force, 'force', false),
+    dryRun: boolean(policy.dryRun, 'dryRun', false),
+  }
+}
+
+function retentionSettings(options: RetentionOptions): RetentionSettings {
+  checkNames(options, RETENTION_OPTION_NAMES, 'retention')
+  const { intervalMs, ...policy } = options
+  return { policy: resolveRetention(policy), intervalMs: integer(intervalMs, 'intervalMs', 1, 2 ** 31 - 1, 60_000) }
 }
 
 /** Settings for a log that is created now. */
@@ -279,11 +390,12 @@ function largestBatch(segmentBytes: number): number {
   return Math.max(1, batchFrameLimit(segmentBytes) - 32)
 }
 
-export function resolveReader(options: ReaderOptions): Required<ReaderOptions> {
+export function resolveReader(options: ReaderOptions): ResolvedReaderOptions {
   checkNames(options, READER_OPTION_NAMES, 'Log.openReader')
   return {
     backend: oneOf(options.backend, 'backend', ['auto', 'native', 'js'], 'auto'),
     pollIntervalMs: integer(options.pollIntervalMs, 'pollIntervalMs', 1, 3_600_000, 250),
+    archive: archiveLocation(options.archive),
   }
 }
 
@@ -294,6 +406,7 @@ export function resolveEnvironment(options: EnvironmentOptions): Required<Enviro
     syncThreads: integer(options.syncThreads, 'syncThreads', 1, 64, DEFAULT_ENVIRONMENT.syncThreads),
     readerThreads: integer(options.readerThreads, 'readerThreads', 1, 64, DEFAULT_ENVIRONMENT.readerThreads),
     sealThreads: integer(options.sealThreads, 'sealThreads', 1, 64, DEFAULT_ENVIRONMENT.sealThreads),
+    archiveThreads: integer(options.archiveThreads, 'archiveThreads', 1, 64, DEFAULT_ENVIRONMENT.archiveThreads),
     sendThreads: integer(options.sendThreads, 'sendThreads', 2, 64, DEFAULT_ENVIRONMENT.sendThreads),
     cacheBytes: integer(options.cacheBytes, 'cacheBytes', 0, 2 ** 40, DEFAULT_ENVIRONMENT.cacheBytes),
     queueBytes: integer(options.queueBytes, 'queueBytes', KiB, 2 ** 40, DEFAULT_ENVIRONMENT.queueBytes),

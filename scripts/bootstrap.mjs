@@ -117,8 +117,8 @@ const onlyJavaScript = (reason) => {
 
 function buildAddon(mustCompile) {
   const inputs = [join(root, 'binding.gyp'), ...['core', 'os', 'binding'].flatMap((part) => filesBelow(join(root, 'native', part)))]
-  const list = join(root, 'native', 'sources.txt')
-  const wanted = fingerprint(existsSync(list) ? [...inputs, list] : inputs, process.versions.modules, process.platform, process.arch)
+  const lists = ['sources.txt', 'zstd-sources.txt', 'zstd.cjs'].map((name) => join(root, 'native', name))
+  const wanted = fingerprint([...inputs, ...lists], process.versions.modules, process.platform, process.arch)
   if (readStamp().addon === wanted && existsSync(binary)) return true
   const reason = whyNoCompiler()
   if (reason) return onlyJavaScript(reason)

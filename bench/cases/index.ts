@@ -2,6 +2,7 @@ import type { Case } from '../harness/case.js'
 import { appendFlush } from './append-flush.js'
 import { appendFsync1, appendFsync64, appendFsync1000 } from './append-fsync.js'
 import { appendWhileSealing } from './append-while-sealing.js'
+import { archiveCases } from './archive.js'
 import { crc32c } from './crc32c.js'
 import { growthLog, growthStore } from './growth.js'
 import { httpFanOut, httpTail } from './http-live.js'
@@ -14,6 +15,7 @@ import { randomRead } from './random-read.js'
 import { reopen } from './reopen.js'
 import { scan } from './scan.js'
 import { sealing } from './sealing.js'
+import { storeCompaction } from './store-compaction.js'
 import { storeMixed } from './store-mixed.js'
 import { storeMemory, storeOpen } from './store-open.js'
 import { storeGetCached, storeGetUncached, storeRange } from './store-read.js'
@@ -39,6 +41,8 @@ export const CASES: readonly Case[] = [
   tailCatchUp,
   sealing,
   appendWhileSealing,
+  storeCompaction,
+  ...archiveCases,
   ...httpSealed,
   httpStalled,
   httpTail,

@@ -14,7 +14,7 @@ export type PeerPackage =
   | 'fast-crc32c'
 
 /** Programs of the system (Debian packages of these names). */
-export type Program = 'wrk' | 'nginx'
+export type Program = 'wrk' | 'nginx' | 'zstd'
 
 export interface Metric {
   readonly key: string

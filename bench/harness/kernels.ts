@@ -9,7 +9,7 @@ export interface BenchKernels {
   stop(): void
 }
 
-const LIMITS = { syncThreads: 1, writeThreads: 1, readerThreads: 1, sealThreads: 1, sendThreads: 2, cacheBytes: 0, stagingBytes: 65536 }
+const LIMITS = { syncThreads: 1, writeThreads: 1, readerThreads: 1, sealThreads: 1, archiveThreads: 1, sendThreads: 2, cacheBytes: 0, stagingBytes: 65536 }
 
 export async function loadKernels(backend: 'native' | 'js'): Promise<BenchKernels> {
   const { createKernels } = (await import(pathToFileURL(join(ROOT, 'dist/kernels/backend.js')).href)) as {

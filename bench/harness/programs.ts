@@ -4,7 +4,7 @@ import type { Program } from './case.js'
 import type { PeerState } from './contenders.js'
 
 /** Prints its version with this argument, whatever its exit code then is. */
-const VERSION_ARGUMENT: Readonly<Record<Program, string>> = { wrk: '-v', nginx: '-v' }
+const VERSION_ARGUMENT: Readonly<Record<Program, string>> = { wrk: '-v', nginx: '-v', zstd: '-V' }
 
 export function probeProgram(name: Program): PeerState {
   const { error, stdout, stderr } = spawnSync(name, [VERSION_ARGUMENT[name]], { encoding: 'utf8' })

@@ -2,12 +2,15 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addAppend } from './append.js'
+import { addArchive } from './archive.js'
 import { addChunks } from './chunks.js'
+import { addConsumers } from './consumers.js'
 import { addDemo } from './demo.js'
 import { EXIT, EXIT_CODES_HELP, errorAsJson, exitCodeOf } from './exit-codes.js'
 import { addMaintenance } from './maintenance.js'
 import { endQuietlyOnClosedPipe } from './output.js'
 import { addRead } from './read.js'
+import { addRetain } from './retain.js'
 import { addServe } from './serve.js'
 import { addStat } from './stat.js'
 import { addStore } from './store.js'
@@ -20,7 +23,7 @@ function createProgram(): Command {
     .showHelpAfterError('(sealog <command> --help tells more)')
     .addHelpText('after', EXIT_CODES_HELP)
     .exitOverride()
-  for (const add of [addAppend, addRead, addStat, addMaintenance, addChunks, addServe, addStore, addDemo]) add(program)
+  for (const add of [addAppend, addRead, addStat, addMaintenance, addChunks, addRetain, addConsumers, addArchive, addServe, addStore, addDemo]) add(program)
   return program
 }
 

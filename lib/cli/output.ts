@@ -1,11 +1,17 @@
 import { once } from 'node:events'
+import type { Writable } from 'node:stream'
 
 const BUFFER_BYTES = 64 * 1024
 
-/** Standard output for many small pieces: gathers them, and waits when the other side reads slowly. */
+/** Standard output, or another stream, for many small pieces: gathers them, and waits when the other side reads slowly. */
 export class Output {
+  readonly #stream: Writable
   #pieces: Array<string | Uint8Array> = []
   #bytes = 0
+
+  constructor(stream: Writable = process.stdout) {
+    this.#stream = stream
+  }
 
   /** True when `flush` is due. */
   write(piece: string | Uint8Array): boolean {
@@ -19,7 +25,7 @@ export class Output {
     const bytes = Buffer.concat(this.#pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece)))
     this.#pieces = []
     this.#bytes = 0
-    if (!process.stdout.write(bytes)) await once(process.stdout, 'drain')
+    if (!this.#stream.write(bytes)) await once(this.#stream, 'drain')
   }
 }
 

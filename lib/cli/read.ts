@@ -70,7 +70,7 @@ async function tail(directory: string, options: TailOptions): Promise<void> {
 async function print(reader: LogReader, options: FormOptions, batches: AsyncIterable<RecordBatch<unknown>>, limit = Number.POSITIVE_INFINITY): Promise<void> {
   const output = new Output()
   const json = reader.codec === 'json'
-  const write = options.binary ? writeBinary : options.raw ? (json ? writeRawJson : writeRaw) : json ? writeJson : writeBase64
+  const write = options.binary ? writeBinary : options.raw ? (json ? writeRawJson : writeRaw) : jsonWriter(reader.codec)
   let left = limit
   if (left === 0) return
   for await (const batch of batches) {
@@ -80,7 +80,11 @@ async function print(reader: LogReader, options: FormOptions, batches: AsyncIter
   }
 }
 
-type Writer = (output: Output, batch: RecordBatch<unknown>, i: number) => boolean
+/** Writes record `i` of a batch; true when the output should be flushed. */
+export type Writer = (output: Output, batch: RecordBatch<unknown>, i: number) => boolean
+
+/** The form of `cat`: one JSON object per line. */
+export const jsonWriter = (codec: 'json' | 'bytes'): Writer => (codec === 'json' ? writeJson : writeBase64)
 
 const writeRaw: Writer = (output, batch, i) => {
   output.write(batch.bytes(i))

@@ -1,7 +1,7 @@
 import { stat as fileStat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { Log } from '../index.js'
+import { Log, type LogReader } from '../index.js'
 import { type CommonOptions, withCommonOptions } from './arguments.js'
 import { formatBytes, formatCount, printJson, printTable } from './output.js'
 
@@ -17,6 +17,8 @@ interface Facts {
   readonly epoch: number
   readonly codec: string
   readonly segments: number
+  /** Some segment was rewritten: there may be fewer records than offsets. */
+  readonly compacted: boolean
   /** Of the directory with all it holds. */
   readonly bytes: number
   /** A writer has the log open. */
@@ -37,7 +39,7 @@ async function stat(directory: string, { json, backend }: CommonOptions): Promis
   const time = (timestamp: number | undefined) => (timestamp === undefined ? '–' : new Date(timestamp).toISOString())
   printTable([
     ['offsets', endOffset === startOffset ? `none; the next is ${endOffset}` : `${startOffset} to ${endOffset - 1}; the next is ${endOffset}`],
-    ['count', formatCount(endOffset - startOffset)],
+    ['count', `${facts.compacted ? 'at most ' : ''}${formatCount(endOffset - startOffset)}`],
     ['durable', durableOffset === endOffset ? 'all' : `below ${durableOffset}`],
     ['first', time(facts.firstTimestamp)],
     ['last', time(facts.lastTimestamp)],
@@ -61,15 +63,22 @@ async function gather(directory: string, backend: CommonOptions['backend']): Pro
       epoch: reader.epoch,
       codec: reader.codec,
       segments: reader.segments.all.length,
+      compacted: reader.segments.all.some(({ generation }) => generation > 0),
       bytes: await bytesBelow(directory),
       writer: reader.writerAlive,
-      firstTimestamp: await timestampAt(startOffset),
+      firstTimestamp: await firstTimestamp(reader),
       lastTimestamp: await timestampAt(endOffset - 1),
       lost: reader.lost.map(({ from, to }) => ({ from, to })),
     }
   } finally {
     await reader.close()
   }
+}
+
+/** Of the first record that is there. */
+async function firstTimestamp(reader: LogReader<unknown>): Promise<number | undefined> {
+  for await (const { timestamp } of reader.read({ limit: 1 })) return timestamp
+  return undefined
 }
 
 async function bytesBelow(directory: string): Promise<number> {

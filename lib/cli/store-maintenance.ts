@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 import { LogError } from '../errors.js'
 import { VELES_LOG_FILE } from '../format/veles-files.js'
 import { importVelesDb } from '../store/index.js'
-import type { CommonOptions } from './arguments.js'
+import { byteCount, type CommonOptions, duration, wholeNumber } from './arguments.js'
 import { EXIT } from './exit-codes.js'
 import { formatBytes, formatCount, printJson, printTable } from './output.js'
 import { showProgress } from './progress.js'
@@ -13,6 +13,12 @@ import { openOrCreateStore, openStore, storeCommand, type WriteOptions, withCode
 export function addStoreMaintenance(store: Command): void {
   storeCommand(store, 'stats').description('Tell what is in the store: keys, memory of the index, snapshot, log.').action(stats)
   storeCommand(store, 'snapshot').description('Write a snapshot, so that the next open replays only what comes after it.').action(snapshot)
+  storeCommand(store, 'compact')
+    .description('Rewrite closed segments without the versions and tombstones that nobody can ask for any more. Can be ended at any moment.')
+    .option('--keep-chunks <count>', 'closed segments that hold so many of the newest complete chunks stay as they are (default: 2)', wholeNumber)
+    .option('--tombstone-age <time>', 'tombstones stay at least so long (30s, 12h, 7d …; default: 24h)', duration)
+    .option('--bytes-per-second <size>', 'read no faster (64KiB, 10MB …; default: no limit)', byteCount)
+    .action(compact)
   withCodec(withDurability(storeCommand(store, 'import')))
     .argument('<source>', 'directory of a VelesDB collection, with payloads.log')
     .description(
@@ -46,6 +52,38 @@ async function snapshot(directory: string, options: CommonOptions): Promise<void
     const info = await store.snapshot()
     if (options.json) printJson(info)
     else process.stdout.write(`${formatCount(info.entries)} keys of the records below offset ${info.endOffset}, ${formatBytes(info.bytes)}\n`)
+  })
+}
+
+interface CompactOptions extends CommonOptions {
+  keepChunks?: number
+  tombstoneAge?: number
+  bytesPerSecond?: number
+}
+
+async function compact(directory: string, options: CompactOptions): Promise<void> {
+  const { keepChunks, tombstoneAge, bytesPerSecond } = options
+  await withStore(openStore(directory, options), async (store) => {
+    let progress: ReturnType<typeof showProgress> | undefined
+    const result = await store
+      .compact({
+        ...(keepChunks !== undefined && { keepCompleteChunks: keepChunks }),
+        ...(tombstoneAge !== undefined && { tombstoneMs: tombstoneAge }),
+        ...(bytesPerSecond !== undefined && { bytesPerSecond }),
+        onProgress({ segmentsDone, segmentsTotal }) {
+          progress ??= showProgress('compact', 'segments', segmentsTotal)
+          progress.update(segmentsDone, segmentsDone)
+        },
+      })
+      .finally(() => progress?.stop())
+    if (options.json) {
+      printJson(result)
+      return
+    }
+    const { segments, recordsRemoved, bytesBefore, bytesAfter } = result
+    process.stdout.write(
+      `${formatCount(segments)} segments rewritten, ${formatCount(recordsRemoved)} records removed, ${formatBytes(bytesBefore)} became ${formatBytes(bytesAfter)}\n`,
+    )
   })
 }
 

@@ -6,6 +6,8 @@ export const SNAPSHOT_FILE = 'SNAPSHOT'
 export const SEGMENTS_DIRECTORY = 'segments'
 export const NEXT_SEGMENT_FILE = 'next.tmp'
 export const CHUNKS_DIRECTORY = 'chunks'
+export const ARCHIVE_DIRECTORY = 'archive'
+export const CONSUMERS_DIRECTORY = 'consumers'
 
 export interface SegmentName {
   readonly base: number
@@ -31,10 +33,22 @@ export function isTornFile(name: string): boolean {
 }
 
 export function parseSegmentFile(name: string): SegmentName | undefined {
-  const match = /^(\d{20})(?:\.([1-9]\d*))?\.log$/.exec(name)
+  return parseSegmentName(/^(\d{20})(?:\.([1-9]\d*))?\.log$/.exec(name))
+}
+
+export function parseIndexFile(name: string): SegmentName | undefined {
+  return parseSegmentName(/^(\d{20})(?:\.([1-9]\d*))?\.index$/.exec(name))
+}
+
+function parseSegmentName(match: RegExpExecArray | null): SegmentName | undefined {
   if (match === null) return undefined
   const base = Number(match[1])
   return Number.isSafeInteger(base) ? { base, generation: match[2] === undefined ? 0 : Number(match[2]) } : undefined
+}
+
+/** A name that a consumer may have; it is the name of its file. Those that begin with a dot are files being made. */
+export function isConsumerName(name: string): boolean {
+  return /^(?!\.)[A-Za-z0-9._-]{1,128}$/.test(name)
 }
 
 function segmentStem(base: number): string {
@@ -73,4 +87,26 @@ export function parseChunkFile(name: string): ChunkFileName | undefined {
   const numbers = { sequence: Number(sequence), first: Number(first), last: Number(last) }
   if (!Object.values(numbers).every(Number.isSafeInteger) || numbers.last < numbers.first) return undefined
   return { ...numbers, crc, kind: (kind as ChunkFileName['kind']) ?? (extension === 'gz' ? 'gzip' : 'zstd'), siblingCrc }
+}
+
+/** `<20-digit base>-<20-digit last offset>.zst`: the archive of a segment. */
+export function archiveFile(base: number, last: number): string {
+  return `${segmentStem(base)}-${segmentStem(last)}.zst`
+}
+
+export function parseArchiveFile(name: string): { readonly base: number; readonly last: number } | undefined {
+  const match = /^(\d{20})-(\d{20})\.zst$/.exec(name)
+  if (match === null) return undefined
+  const [base, last] = [Number(match[1]), Number(match[2])]
+  return Number.isSafeInteger(base) && Number.isSafeInteger(last) && last >= base ? { base, last } : undefined
+}
+
+/** `dict-<id, 8 hex digits>`. */
+export function dictionaryFile(id: number): string {
+  return `dict-${(id >>> 0).toString(16).padStart(8, '0')}`
+}
+
+export function parseDictionaryFile(name: string): number | undefined {
+  const match = /^dict-([0-9a-f]{8})$/.exec(name)
+  return match === null ? undefined : Number.parseInt(match[1], 16)
 }

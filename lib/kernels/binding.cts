@@ -16,6 +16,7 @@ export interface NativeBinding {
     writeThreads: number,
     readerThreads: number,
     sealThreads: number,
+    archiveThreads: number,
     sendThreads: number,
     cacheBytes: number,
     staging: Uint8Array,

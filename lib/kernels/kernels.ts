@@ -18,6 +18,8 @@ export interface Capabilities {
   readonly ownThreads: boolean
   /** `sendFile` moves bytes from files to sockets inside the kernel. */
   readonly sendfile: boolean
+  /** There is zstd: FILE_PACK, FILE_UNPACK and dictionaries. The twin has Node's, which is complete from 22.19 and 24.6 on. */
+  readonly compress: boolean
 }
 
 /** Budgets of the environment (one per thread of JavaScript), see `configure`. */
@@ -28,8 +30,10 @@ export interface KernelLimits {
   writeThreads: number
   /** Threads that serve file requests: reads, scans, opens, renames … */
   readerThreads: number
-  /** Threads for long work behind everything else: FILE_RENDER and FILE_CHECKSUM. */
+  /** Threads for long work behind everything else: FILE_RENDER, FILE_CHECKSUM and FILE_COMPACT. */
   sealThreads: number
+  /** Threads for FILE_PACK, behind everything else. */
+  archiveThreads: number
   /** Threads that send files to sockets, at least 2. Started with the first transfer that does not end at once. */
   sendThreads: number
   /** Most bytes that the tail caches of all logs hold together; the oldest group of any log goes first. */
@@ -60,6 +64,8 @@ export * from './numbers.js'
 export type LogHandle = number
 /** The same for key indexes. */
 export type IndexHandle = number
+/** The same for dictionaries. */
+export type DictionaryHandle = number
 /** Chosen by TypeScript (> 0); comes back exactly once in a DONE row. */
 export type Ticket = number
 
@@ -164,6 +170,16 @@ export interface Kernels {
   indexSize(index: IndexHandle): number
   /** Bytes of memory of the index and its copies together; the twin estimates. */
   indexBytes(index: IndexHandle): number
+
+  // ── dictionaries ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * A dictionary for FILE_PACK and FILE_UNPACK: bytes that blocks are expected to resemble, whatever they are (no trained dictionary of zstd), at least 8.
+   * They are copied. What is prepared of them, per level and for unpacking, is prepared when it is first used. Throws where `can.compress` is false.
+   */
+  createDictionary(content: Uint8Array): DictionaryHandle
+  /** Requests that were made with it keep it until they have run. */
+  destroyDictionary(dictionary: DictionaryHandle): void
 
   // ── files ──────────────────────────────────────────────────────────────────────────────────────────────────────
   request(

@@ -31,6 +31,7 @@ export function loadNativeKernels(limits: KernelLimits, wake: Wake): Kernels {
     limits.writeThreads,
     limits.readerThreads,
     limits.sealThreads,
+    limits.archiveThreads,
     limits.sendThreads,
     limits.cacheBytes,
     staging,

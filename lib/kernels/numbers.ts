@@ -188,29 +188,30 @@ export const FILE_CHECKSUM = 25
 /**
  * Copies the records of a segment that are still needed to the sparse file that replaces it; frames are read from `fd` (position a … b) and verified as
  * FILE_SCAN does. A record is needed when COMPACT_INDEX, or one of the further indexes behind COMPACT_LENGTH, holds its offset under its key, when it has no key,
- * and when it is a tombstone that no newer version of its key in COMPACT_INDEX replaces and that is not older than COMPACT_TOMBSTONES_BEFORE. Indexes are versions
- * that nobody changes while the request runs; they may be destroyed meanwhile.
+ * and when it is a tombstone that no newer version of its key in COMPACT_INDEX replaces and that is not older than COMPACT_TOMBSTONES_BEFORE. Indexes are taken
+ * as they are when the request is made; they may be changed and destroyed meanwhile.
  * It ends behind the batch that brings the bytes read to COMPACT_SLICE_BYTES, or at b; the next call goes on with the same numbers and a = COMPACT_NEXT_POSITION.
  * What is written ends with a whole group; survivors of a batch of several records carry their index in it, bit 1 is made anew. numbers: COMPACT_LENGTH, then handles of
- * further indexes. Status 0, or −errno; damage is told by COMPACT_STOP, what was written is worthless then. Footer, size and sync are the caller's.
+ * further indexes. Status 0, or −errno; damage is told by COMPACT_STOP, what was written behind COMPACT_OUT_POSITION is worthless then and no sum has changed. Footer, size and sync are the caller's.
  */
 export const FILE_COMPACT = 26
 /**
  * Compresses segment bytes from a (a frame begins there) … b into blocks: each a zstd frame with content size and checksum, of whole segment frames (records, commits, footer)
  * of about PACK_BLOCK_BYTES together, a larger one alone. The 4 bytes of each frame's CRC are left out. Frames are read from `fd` and verified first.
  * Blocks go to PACK_OUT_FD from PACK_OUT_POSITION on; `entries` gets PACK_COLUMNS numbers for each; it ends when that is full, or at b. numbers: PACK_LENGTH.
- * Status 0, or −errno, or −ENOSYS without zstd; damage is told by PACK_STOP.
+ * A footer is the last frame before b. Status 0, or −errno, or −ENOSYS without zstd (`can.compress`); damage is told by PACK_STOP, what was written is worthless then.
  */
 export const FILE_PACK = 27
 /**
  * The segment bytes of one block (b compressed bytes at position a of `fd`), with their CRCs, into `bytes`, which is as long as the entry of the block says. numbers: UNPACK_LENGTH.
- * Status: 0; UNPACK_DAMAGED when it cannot be decompressed, is of another length, or no frames come of it; −errno. Never more memory than `bytes` has.
+ * Status: 0; UNPACK_DAMAGED when it cannot be decompressed, is of another length, or no frames come of it; −errno, −ENOSYS without zstd. Never more memory than
+ * `bytes` has. What its frames say is not looked at (CRCs are new and therefore good): FILE_SCAN_BYTES does. `bytes` is worthless unless the status is 0.
  */
 export const FILE_UNPACK = 28
-/** FILE_SCAN over frames that are in `bytes` already (a = 0, b = their length); `fd` is unused. */
+/** FILE_SCAN over frames that are in `bytes` already: a = segment position of the first byte, which commit frames are checked against, b = a + their length; `fd` is unused. */
 export const FILE_SCAN_BYTES = 29
 
-/** In: handle of the index; segment seed; largest record; sparse; offset expected at `a` (−1: unknown); bytes to read before it ends; time (ms), −1: no tombstone goes. */
+/** In: handle of the index; segment seed; largest record; sparse; offset expected at `a` (−1: unknown; it moves on with the calls); bytes to read before it ends (0: no limit); time (ms), −1: no tombstone goes. */
 export const COMPACT_INDEX = 0
 export const COMPACT_SEED = 1
 export const COMPACT_MAX_RECORD = 2
@@ -241,7 +242,7 @@ export const COMPACT_NEXT_POSITION = 23
 export const COMPACT_NEXT_OFFSET = 24
 export const COMPACT_LENGTH = 26
 
-/** In: segment seed; largest record; sparse; file to write; level 1 to 22; segment bytes per block; dictionary handle, −1: none. */
+/** In: segment seed; largest record; sparse; file to write; level 1 to 22; segment bytes per block (1 to 2^30, −EINVAL for others); dictionary handle, −1: none. */
 export const PACK_SEED = 0
 export const PACK_MAX_RECORD = 1
 export const PACK_SPARSE = 2
@@ -255,7 +256,7 @@ export const PACK_BATCH_FIRST = 8
 export const PACK_OUT_POSITION = 9
 export const PACK_RECORDS = 10
 export const PACK_CRC = 11
-/** Out: blocks written; segment position behind the last; STOP_TABLE_FULL, STOP_END at b, or the damage met. */
+/** Out: blocks written; segment position behind the last, with damage: of the bad frame; STOP_TABLE_FULL, STOP_END at b, or the damage met (STOP_FOOTER: a footer before b). */
 export const PACK_COUNT = 12
 export const PACK_NEXT_POSITION = 13
 export const PACK_STOP = 14
@@ -298,7 +299,7 @@ export const RENDER_NEXT_POSITION = 17
 export const RENDER_NEXT_OFFSET = 18
 export const RENDER_LENGTH = 20
 export const RENDER_POSITIONS_START = 128
-/** `FILE_RENDER` only: the chunk has reached its size. */
+/** `FILE_RENDER` and `FILE_COMPACT` only: the chunk or slice has reached its size. */
 export const STOP_FULL = 9
 
 export const SCAN_COLUMNS = 4

@@ -27,6 +27,9 @@ const SYSTEM_CALLS: Readonly<Record<number, string>> = {
   [k.FILE_READ_MANY]: 'pread',
   [k.FILE_RENDER]: 'pread or pwrite',
   [k.FILE_CHECKSUM]: 'pread',
+  [k.FILE_COMPACT]: 'pread or pwrite',
+  [k.FILE_PACK]: 'pread or pwrite',
+  [k.FILE_UNPACK]: 'pread',
 }
 
 const { ENOENT, ENOSPC, EDQUOT, EFBIG, EEXIST, EAGAIN, EACCES, ENOSYS, EOPNOTSUPP, EADDRINUSE, EROFS, EPERM, EINVAL } = constants.errno

@@ -197,13 +197,15 @@ export class TaskQueue {
   #running: Task<unknown> | undefined
   readonly #waiting: Array<{ readonly make: () => Procedure<unknown>; readonly resolve: (value: unknown) => void; readonly reject: (error: unknown) => void }> =
     []
+  /** One is being run by `finishSync` from its beginning. */
+  #performing = false
 
   constructor(runner: TaskRunner) {
     this.#runner = runner
   }
 
   get idle(): boolean {
-    return this.#running === undefined && this.#waiting.length === 0
+    return this.#running === undefined && this.#waiting.length === 0 && !this.#performing
   }
 
   /** Starts the procedure when all before it have ended, whatever their outcome. */
@@ -226,10 +228,15 @@ export class TaskQueue {
       if (running === undefined) {
         const next = this.#waiting.shift()
         if (next === undefined) return
+        // What it gives rise to waits until it has ended, as ever.
+        const outer = this.#performing
+        this.#performing = true
         try {
           next.resolve(this.#runner.runSync(next.make()))
         } catch (error) {
           next.reject(error)
+        } finally {
+          this.#performing = outer
         }
       } else {
         try {
@@ -243,7 +250,7 @@ export class TaskQueue {
   }
 
   #next(): void {
-    if (this.#running !== undefined) return
+    if (this.#running !== undefined || this.#performing) return
     const next = this.#waiting.shift()
     if (next === undefined) return
     const task = new Task(this.#runner, next.make())

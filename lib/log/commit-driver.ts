@@ -68,7 +68,7 @@ export class CommitDriver implements CommitListener {
     const moved = this.queue.advance(committedOffset, durableOffset, releasedBytes, groups, syncs)
     if (this.writer.needsPreparation(position) && this.parts.tasks.idle) {
       // Only to save time at the roll: what fails here fails there again, and is reported there.
-      void this.parts.tasks.add(() => this.writer.prepare()).catch(() => {})
+      void this.#whileGoing(() => this.writer.prepare()).catch(() => {})
     }
     if (moved) {
       this.tail?.fed()
@@ -109,6 +109,7 @@ export class CommitDriver implements CommitListener {
 
   /** Errors are dealt with inside: a synchronous caller must see their effect at once. */
   *#provide(bytes: number): Procedure<void> {
+    if (this.#stopped) return
     try {
       for (let wanted = bytes; wanted > 0; ) {
         this.#provideAgain = 0
@@ -134,6 +135,7 @@ export class CommitDriver implements CommitListener {
 
   /** A full disk leaves them for later; any other failure poisons. */
   *#closeFull(): Procedure<void> {
+    if (this.#stopped) return
     try {
       yield* this.writer.closeAllFull()
       this.#onChange()
@@ -148,7 +150,7 @@ export class CommitDriver implements CommitListener {
     await this.commit(k.COMMIT_SYNCED)
     this.writer.syncRequests++
     try {
-      await this.parts.tasks.add(() => this.#rollNow())
+      await this.#whileGoing(() => this.#rollNow())
     } finally {
       this.writer.syncRequests--
     }
@@ -185,7 +187,7 @@ export class CommitDriver implements CommitListener {
     if (durable) this.writer.syncRequests++
     try {
       if (durable && this.writer.unclosed > 0) await this.parts.tasks.add(() => this.#closeFull())
-      if (level === k.COMMIT_MARKED && this.writer.owesMark) await this.parts.tasks.add(() => this.writer.attachForMark())
+      if (level === k.COMMIT_MARKED && this.writer.owesMark) await this.#whileGoing(() => this.writer.attachForMark())
       this.#check(await this.parts.environment.runner.run(this.#commitStep(level)))
     } finally {
       if (durable) this.writer.syncRequests--
@@ -193,7 +195,22 @@ export class CommitDriver implements CommitListener {
   }
 
   *#commitStep(level: number): Procedure<number> {
+    this.#checkGoing()
     return yield { operation: TASK_COMMIT, fd: this.queue.log, a: level, b: 0 }
+  }
+
+  /** In the task queue, unless the log was ended meanwhile by `closeSync`, or to be opened anew: its files may be another writer's by now. */
+  #whileGoing<R>(work: () => Procedure<R>): Promise<R> {
+    const { tasks } = this.parts
+    const checkGoing = () => this.#checkGoing()
+    return tasks.add(function* () {
+      checkGoing()
+      return yield* work()
+    })
+  }
+
+  #checkGoing(): void {
+    if (this.#stopped) throw new LogError('ERR_SEALOG_CLOSED', `${this.parts.directory} was closed, or opened anew, meanwhile`)
   }
 
   commitSync(level: number): void {
@@ -281,7 +298,7 @@ export class CommitDriver implements CommitListener {
         }
       }
       if (this.queue.queuedBytes > 0 || this.#stopped || this.writer.unclosed > 0) return
-      await this.parts.tasks.add(() => this.writer.park())
+      await this.#whileGoing(() => this.writer.park())
       if (this.queue.queuedBytes > 0 || this.#stopped) return
       this.queue.rest()
       this.parts.environment.removeTick(this.#tick)

@@ -8,6 +8,7 @@ import { TaskRunner } from '../kernels/task.js'
 import { DEFAULT_ENVIRONMENT, type EnvironmentOptions, resolveEnvironment } from '../options.js'
 import { ChunkPool } from '../sealing/chunk-pool.js'
 import { Slots } from '../sealing/slots.js'
+import { ArchivedBlocks } from '../segment/archived-blocks.js'
 import type { Segment } from '../segment/segment.js'
 import { copyInto } from './copy-bytes.js'
 
@@ -44,7 +45,10 @@ export class Environment {
   submits = 0
   /** How many chunks are sealed at a time. */
   readonly sealing: Slots
+  /** One pass of compaction at a time. */
+  readonly compacting = new Slots(1)
   readonly chunkPool: ChunkPool
+  readonly archivedBlocks: ArchivedBlocks
   readonly #staging: Uint8Array
   readonly #text: Buffer
   readonly #copyOut: Buffer
@@ -73,6 +77,7 @@ export class Environment {
     this.#maxOpenFiles = options.maxOpenFiles
     this.sealing = new Slots(options.sealThreads)
     this.chunkPool = new ChunkPool(Math.max(1, Math.floor(options.maxOpenFiles / 8)))
+    this.archivedBlocks = new ArchivedBlocks(this.kernels)
     const { staging, rows, events, copyOut } = this.kernels.shared
     this.#staging = staging
     this.#text = Buffer.from(staging.buffer, staging.byteOffset, staging.byteLength)

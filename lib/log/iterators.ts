@@ -118,7 +118,8 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
 
   async #next(): Promise<IteratorResult<RecordBatch<T>>> {
     try {
-      for (let rechecked = false; ; ) {
+      // The file that was found gone or damaged, until something was read: a writer may replace one after the other.
+      for (let rechecked: string | undefined; ; ) {
         if (this.#done) return { done: true, value: undefined }
         if (this.#signal?.aborted) throw this.#signal.reason
         const view = this.#view
@@ -143,13 +144,17 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
           continue
         }
         view.checkLost(this.#offset)
+        const segment = view.segments.find(this.#offset)
         try {
           const batch = this.#readCached() ?? (await this.#read())
-          rechecked = false
+          rechecked = undefined
           if (batch !== undefined) return this.#done ? { done: true, value: undefined } : { done: false, value: batch }
         } catch (error) {
-          if (rechecked || !(error instanceof ChecksumError || isGone(error)) || !(await view.recheck())) throw error
-          rechecked = true
+          if (segment === undefined || segment.path === rechecked || !(error instanceof ChecksumError || isGone(error))) throw error
+          if (view.segments.find(this.#offset) === segment) {
+            if (!(await view.recheck())) throw error
+            rechecked = segment.path
+          }
           this.#request.resume = undefined
         }
       }
@@ -199,6 +204,8 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
       return batch
     }
     const next = view.segments.after(segment)
+    if (next !== undefined && !segment.sparse && this.#offset < segment.end)
+      throw new ChecksumError(segment.path, segment.endPosition, this.#offset, 'the records are missing')
     if (next !== undefined) this.#offset = Math.max(this.#offset, next.base)
     else if (this.#offset < view.committedOffset && segment.sparse) this.#offset = Math.min(segment.end, view.committedOffset)
     else if (this.#offset < view.committedOffset && !(await view.recheck()))
@@ -225,7 +232,7 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
   /** A long read has its next block read while the present one is used. */
   #readAhead(segment: Segment): void {
     const { tail, committedOffset } = this.#view
-    if (this.#done || this.#offset >= Math.min(this.#to, committedOffset, segment.end) || tail?.holds(this.#offset, committedOffset)) return
+    if (this.#done || segment.retired || this.#offset >= Math.min(this.#to, committedOffset, segment.end) || tail?.holds(this.#offset, committedOffset)) return
     const done = this.#start(segment)
     done.catch(() => {})
     this.#ahead = { segment, offset: this.#offset, done }

@@ -123,6 +123,12 @@ export class LogChunks implements WriterChunks {
     this.#sealer?.store.forget(gone)
   }
 
+  /** Segments from `from` to `to` were replaced: their chunks are forgotten and sealed again. */
+  replaced(from: number, to: number): void {
+    this.forget((chunk) => chunk.first >= from && chunk.last < to)
+    if (this.#log.form !== 'none') this.#sealing().sealAgain(from)
+  }
+
   /** What the last session left unsealed is found again. */
   #begin(): void {
     const { segments, writable, form } = this.#log
@@ -203,6 +209,7 @@ function sealSource(log: ChunkOwnerLog, encodings: readonly ChunkEncoding[], chu
       return log.durableOffset
     },
     prepare: (segment) => log.prepare(segment),
+    recheck: async () => false,
     checkOpen: () => log.checkOpen(),
   }
 }

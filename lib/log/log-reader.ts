@@ -1,13 +1,13 @@
 import { constants } from 'node:fs'
 import path from 'node:path'
 import { LogError } from '../errors.js'
-import { decodeCommitted, type EndSlot } from '../format/committed-file.js'
-import { COMMITTED_BYTES, FOOTER_FRAME_BYTES, SEGMENT_HEADER_BYTES } from '../format/constants.js'
-import { COMMITTED_FILE, parseSegmentFile, SEGMENTS_DIRECTORY } from '../format/names.js'
+import type { EndSlot } from '../format/committed-file.js'
+import { SEGMENT_HEADER_BYTES } from '../format/constants.js'
+import { parseSegmentFile, SEGMENTS_DIRECTORY } from '../format/names.js'
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
-import { type CodecName, checkDirectory, type LogSettings, type ReaderOptions } from '../options.js'
+import { archiveDirectory, type CodecName, checkDirectory, type LogSettings, type ResolvedReaderOptions } from '../options.js'
 import type { Chunks } from '../sealing/chunk.js'
 import { ChunkStore } from '../sealing/chunk-store.js'
 import { OffsetIndex } from '../segment/offset-index.js'
@@ -16,11 +16,15 @@ import { Segment } from '../segment/segment.js'
 import { SegmentSet } from '../segment/segment-set.js'
 import { startState, walk } from '../segment/walk.js'
 import { ChangeSignal } from './change-signal.js'
+import { closedSegment, isSegmentOf } from './closed-segment.js'
 import { CommittedWatch } from './committed-watch.js'
 import { type Environment, environmentFor } from './environment.js'
 import { isWriterAlive } from './lock.js'
 import { LogView } from './log-view.js'
 import { Manifest, type OffsetRange } from './manifest.js'
+import { missingManifest } from './missing-manifest.js'
+import { isGone } from './read-block.js'
+import { readCommitted } from './read-committed.js'
 
 const INDEX_INTERVAL = 4096
 const ALIVE_CHECK_MS = 1000
@@ -33,6 +37,8 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
   readonly directory: string
   readonly segments = new SegmentSet()
   readonly #logSeed: number
+  /** @internal */
+  readonly archiveDirectory: string
   #manifest: Manifest
   /** Walk states of the segments that MANIFEST does not call closed. */
   readonly #states = new Map<Segment, Float64Array>()
@@ -43,6 +49,8 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
   #refreshing: Promise<void> | undefined
   #nextRefresh: Promise<void> | undefined
   #lastAliveCheck = 0
+  /** An end that COMMITTED tells of and that was looked for in vain. */
+  #missedEnd = -1
   #alive = false
   readonly #changes = new ChangeSignal()
   /** Those that the writer has sealed. A damaged one is not served and left to the writer. */
@@ -50,9 +58,10 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
   override readonly chunks: Chunks = this.#chunks
   #keepAlive = 0
 
-  private constructor(environment: Environment, directory: string, manifest: Manifest, pollIntervalMs: number) {
+  private constructor(environment: Environment, directory: string, manifest: Manifest, { archive, pollIntervalMs }: ResolvedReaderOptions) {
     super(environment)
     this.directory = directory
+    this.archiveDirectory = archiveDirectory(directory, archive)
     this.#manifest = manifest
     this.#watching = new CommittedWatch(directory, pollIntervalMs, () => {
       if (!this.#closed) void this.refresh().catch(() => this.#changes.notify())
@@ -66,13 +75,13 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
   }
 
   /** @internal Use `Log.openReader`. */
-  static async open<T>(directory: string, options: Required<ReaderOptions>): Promise<LogReader<T>> {
+  static async open<T>(directory: string, options: ResolvedReaderOptions): Promise<LogReader<T>> {
     checkDirectory(directory)
     const environment = environmentFor(options.backend)
     const place = path.resolve(directory)
     const manifest = await environment.runner.run(Manifest.load(place, environment.kernels))
-    if (manifest === undefined) throw await environment.runner.run(checkOpenable(place))
-    const reader = new LogReader<T>(environment, place, manifest, options.pollIntervalMs)
+    if (manifest === undefined) throw await environment.runner.run(missingManifest(place))
+    const reader = new LogReader<T>(environment, place, manifest, options)
     try {
       await environment.runner.run(reader.#reload())
       return reader
@@ -183,25 +192,53 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
 
   /** @internal MANIFEST and COMMITTED once more, before damage is reported. */
   override async recheck(): Promise<boolean> {
-    const before = { epoch: this.epoch, start: this.startOffset, end: this.#committed, segments: this.segments.all.length }
+    const changed = this.#changesSince()
     while (this.#refreshing !== undefined) await this.#refreshing.catch(() => {})
     if (this.#closed) return false
     this.#refreshing = this.environment.runner.run(this.#reload()).finally(() => {
       this.#refreshing = undefined
     })
     await this.#refreshing
-    return before.epoch !== this.epoch || before.start !== this.startOffset || before.end !== this.#committed || before.segments !== this.segments.all.length
+    return changed()
+  }
+
+  protected override recheckSync(): boolean {
+    const changed = this.#changesSince()
+    if (this.#refreshing === undefined) this.environment.runner.runSync(this.#reload())
+    return changed()
+  }
+
+  /** Tells whether the log is another one than now: cut, grown, or with other files of its segments. */
+  #changesSince(): () => boolean {
+    const { epoch, startOffset } = this
+    const committed = this.#committed
+    const segments = this.segments.all
+    return () => {
+      const { all } = this.segments
+      if (epoch !== this.epoch || startOffset !== this.startOffset || committed !== this.#committed || segments.length !== all.length) return true
+      return segments.some(({ base, generation, archive }, i) => base !== all[i].base || generation !== all[i].generation || archive !== all[i].archive)
+    }
   }
 
   // ── following the writer ───────────────────────────────────────────────────────────────────────────────────────
 
   *#advance(): Procedure<void> {
+    try {
+      yield* this.#follow()
+    } catch (error) {
+      // The segment to go on with was closed and replaced meanwhile.
+      if (!isGone(error)) throw error
+      yield* this.#reload()
+    }
+  }
+
+  *#follow(): Procedure<void> {
     const now = Date.now()
     if (now - this.#lastAliveCheck >= ALIVE_CHECK_MS) {
       this.#alive = yield* isWriterAlive(this.directory)
       this.#lastAliveCheck = now
     }
-    const slots = yield* this.#readCommitted()
+    const slots = yield* readCommitted(this.directory, this.#logSeed, this.environment.kernels)
     const wanted = slots.committed
     if (wanted !== undefined && wanted.epoch !== this.epoch) {
       yield* this.#reload()
@@ -213,6 +250,11 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
     } else if (!this.#alive) {
       yield* this.#walkTo(Number.POSITIVE_INFINITY)
       this.#setEnds(this.#walkedEnd(), slots.durable)
+    }
+    if (wanted !== undefined && wanted.end > this.#walkedEnd() && wanted.end !== this.#missedEnd) {
+      // The next segment was closed and replaced before this reader came to it; only MANIFEST tells.
+      this.#missedEnd = wanted.end
+      yield* this.#reload()
     }
   }
 
@@ -292,16 +334,6 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
     this.segments.push(segment)
   }
 
-  *#readCommitted(): Procedure<{ committed: EndSlot | undefined; durable: EndSlot | undefined }> {
-    for (let tries = 0; ; tries++) {
-      const bytes = yield* io.readFile(path.join(this.directory, COMMITTED_FILE), constants.O_RDONLY, COMMITTED_BYTES)
-      if (bytes === undefined) return { committed: undefined, durable: undefined }
-      const slots = decodeCommitted(bytes, this.#logSeed, this.environment.kernels.crc32c)
-      // The writer replaces the slot in place: a torn view is read again.
-      if (slots.committed !== undefined || tries >= 3) return slots
-    }
-  }
-
   /** Starts anew from MANIFEST: first open, another epoch, files that went away. Segments that are still the same stay open. */
   *#reload(): Procedure<void> {
     const { kernels } = this.environment
@@ -311,15 +343,13 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
     this.#manifest = manifest
     const old = this.segments.all
     const closed = manifest.state.closed.map(
-      (facts) =>
-        old.find((segment) => segment.closed && segment.base === facts.base && segment.generation === facts.generation && segment.end === facts.end) ??
-        new Segment(this.directory, facts.base, facts.generation, facts.end, facts.bytes - FOOTER_FRAME_BYTES, true),
+      (facts) => old.find((segment) => segment.closed && isSegmentOf(segment, facts)) ?? closedSegment(this.directory, facts, this.archiveDirectory),
     )
     for (const segment of old) if (!closed.includes(segment)) yield* this.#retire(segment)
     this.segments.reset(closed)
     this.#alive = yield* isWriterAlive(this.directory)
     this.#lastAliveCheck = Date.now()
-    const slots = yield* this.#readCommitted()
+    const slots = yield* readCommitted(this.directory, this.#logSeed, this.environment.kernels)
     const valid = slots.committed !== undefined && slots.committed.epoch === this.epoch
     if (!sameEpoch || !valid) this.#committed = Math.min(this.#committed, closed.at(-1)?.end ?? this.startOffset)
     if (this.#alive && valid && slots.committed !== undefined) {
@@ -417,13 +447,4 @@ export class LogReader<T = Uint8Array> extends LogView<T> implements AsyncDispos
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
-}
-
-/** Why there is no MANIFEST: no directory, no log, or segments without one. */
-function* checkOpenable(directory: string): Procedure<LogError> {
-  const names = (yield* io.list(path.join(directory, SEGMENTS_DIRECTORY))) ?? []
-  if (names.some((name) => parseSegmentFile(name) !== undefined)) {
-    return new LogError('ERR_SEALOG_MANIFEST', `MANIFEST is missing in ${directory} but there are segments`, { file: directory })
-  }
-  return new LogError('ERR_SEALOG_NOT_FOUND', `there is no log in ${directory}`, { file: directory })
 }

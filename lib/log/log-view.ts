@@ -10,10 +10,15 @@ import type { Chunks } from '../sealing/chunk.js'
 import { loadIndex } from '../segment/index-store.js'
 import type { Segment } from '../segment/segment.js'
 import type { SegmentSet } from '../segment/segment-set.js'
+import type { Consumer } from './consumer.js'
+import { type ConsumerOptions, Consumers } from './consumers.js'
 import { copyBytes, copyPosition, copyTarget, takeCopy } from './copy-bytes.js'
+import { type DiskUsage, diskUsage } from './disk-usage.js'
 import type { Environment } from './environment.js'
 import { BatchIterator, type BatchOptions, type BatchSource, type ReadOptions, RecordIterator } from './iterators.js'
 import type { OffsetRange } from './manifest.js'
+import { offsetAt } from './offset-at.js'
+import { readArchived } from './read-archived.js'
 import { BlockRequest, cachedBatch, isGone, readBlock } from './read-block.js'
 import { readMany, readOne, type WantedRecord } from './read-many.js'
 import { ReadReport } from './read-telemetry.js'
@@ -68,10 +73,15 @@ export abstract class LogView<T> implements BatchSource {
   /** @internal */
   abstract readonly writable: boolean
   readonly index: IndexView
+  /** The named positions in this log. */
+  readonly consumers: Consumers
+  /** @internal Where archives are. */
+  abstract readonly archiveDirectory: string
 
   constructor(environment: Environment) {
     this.environment = environment
     this.index = { lookup: (offset, out) => this.#lookup(offset, out) }
+    this.consumers = new Consumers(this)
   }
 
   get backend(): k.Backend {
@@ -86,6 +96,9 @@ export abstract class LogView<T> implements BatchSource {
 
   /** @internal Called before damage is reported: true when the view has changed and the read should be tried again. */
   abstract recheck(): Promise<boolean>
+
+  /** @internal The same on the calling thread, for a file that is gone. */
+  protected abstract recheckSync(): boolean
 
   /** @internal Resolves when the committed offset, the epoch or the state of the view may have changed. */
   abstract changed(keepAlive: boolean): { readonly promise: Promise<void>; cancel(): void }
@@ -130,13 +143,12 @@ export abstract class LogView<T> implements BatchSource {
     }
     const cached = this.#fromCache(offset, report)
     if (cached !== undefined) return cached
-    const segment = this.segments.find(offset)
+    const segment = this.#prepared(offset)
     if (segment === undefined) return undefined
-    if (segment.fd < 0 || segment.index === undefined) this.environment.runner.runSync(this.prepare(segment))
     this.environment.touch(segment)
     const index = segment.index
     const entry = index === undefined ? -1 : index.find(offset)
-    if (index === undefined || entry < 0) return this.#getSlow(segment, offset)
+    if (index === undefined || entry < 0 || segment.archive !== undefined) return this.#getSlow(segment, offset)
     // A record ends before the next entry: no byte is read that cannot be needed.
     const end = entry + 1 < index.length ? index.position(entry + 1) : segment.endPosition
     const status = this.environment.kernels.readRecord(
@@ -152,6 +164,19 @@ export abstract class LogView<T> implements BatchSource {
     // A log that is being opened anew has let go of its segments; this descriptor is nobody's then.
     if (segment.retired && segment.pins === 0) this.environment.runner.runSync(segment.release())
     return status === k.READ_OK ? IN_COPY_OUT : this.#getSlow(segment, offset)
+  }
+
+  /** The segment of `offset`, open and with its index. Its file may be gone when a writer elsewhere has replaced it. */
+  #prepared(offset: number): Segment | undefined {
+    for (;;) {
+      const segment = this.segments.find(offset)
+      try {
+        if (segment !== undefined && (segment.fd < 0 || segment.index === undefined)) this.environment.runner.runSync(this.prepare(segment))
+        return segment
+      } catch (error) {
+        if (!isGone(error) || !this.recheckSync()) throw error
+      }
+    }
   }
 
   /** The same without file work on this thread. */
@@ -225,7 +250,8 @@ export abstract class LogView<T> implements BatchSource {
       try {
         return await this.environment.runner.run(this.#find(segment, offset))
       } catch (error) {
-        if (!(error instanceof ChecksumError || isGone(error)) || !(await this.recheck())) throw error
+        if (!(error instanceof ChecksumError || isGone(error))) throw error
+        if (this.segments.find(offset) === segment && !(await this.recheck())) throw error
         this.#checkRead(offset)
         if (offset >= this.committedOffset) return undefined
       }
@@ -249,7 +275,33 @@ export abstract class LogView<T> implements BatchSource {
   async offsetAt(time: number): Promise<number> {
     if (!Number.isFinite(time)) throw argumentError('time', time, 'a time in ms')
     this.checkOpen()
-    return this.environment.runner.run(this.#offsetAt(time))
+    for (;;) {
+      const segments = this.segments.all
+      try {
+        return await this.environment.runner.run(offsetAt(this, time))
+      } catch (error) {
+        if (!isGone(error) || (this.segments.all === segments && !(await this.recheck()))) throw error
+      }
+    }
+  }
+
+  /**
+   * Opens the consumer of this name (1 to 128 of A-Z, a-z, 0-9, ".", "_", "-", the first not a dot): a position kept in a file, which retention respects. One
+   * that is not there yet is created and begins at `startOffset`. ERR_SEALOG_ARGUMENT, _OPTION, ERR_SEALOG_CONSUMER when its file is damaged, _IO.
+   */
+  consumer(name: string, options: ConsumerOptions = {}): Promise<Consumer> {
+    return this.consumers.open(name, options)
+  }
+
+  /** Bytes of the files of this log by kind. */
+  async diskUsage(): Promise<DiskUsage> {
+    this.checkOpen()
+    return this.environment.runner.run(diskUsage(this.directory, this.archiveDirectory))
+  }
+
+  /** @internal CRC-32C of the log id. */
+  get logSeed(): number {
+    return this.environment.kernels.crc32c(this.logId, 0)
   }
 
   /** @internal */
@@ -268,13 +320,17 @@ export abstract class LogView<T> implements BatchSource {
     } finally {
       segment.pins--
     }
-    this.environment.touch(segment)
+    // One that was replaced meanwhile is let go by whoever reads it last.
+    if (!segment.retired) this.environment.touch(segment)
   }
 
   /** @internal The reading of one block at `offset`; see read-block.ts. */
   *block(segment: Segment, offset: number, request: BlockRequest): Procedure<void> {
     if (segment.fd < 0 || segment.index === undefined) yield* this.prepare(segment)
-    yield* this.#pinned(segment, () => readBlock(segment, offset, request))
+    const { archivedBlocks } = this.environment
+    yield* this.#pinned(segment, () =>
+      segment.archive === undefined ? readBlock(segment, offset, request) : readArchived(segment, segment.archive, offset, request, archivedBlocks),
+    )
   }
 
   /** Its descriptor stays open meanwhile. */
@@ -354,9 +410,14 @@ export abstract class LogView<T> implements BatchSource {
     return (this.codec === 'bytes' ? copyBytes(copyOut, valueStart, valueEnd) : JSON.parse(this.environment.textOut(valueStart, valueEnd))) as T
   }
 
-  /** Large records, missing index entries and damage. */
+  /** Large records, missing index entries and damage. What a writer elsewhere has cut or replaced looks like damage until one looks again. */
   #getSlow(segment: Segment, offset: number): Record<T> | undefined {
-    return this.environment.runner.runSync(this.#find(segment, offset))
+    try {
+      return this.environment.runner.runSync(this.#find(segment, offset))
+    } catch (error) {
+      if (!(error instanceof ChecksumError || isGone(error)) || !this.recheckSync()) throw error
+      return this.#getSync(offset, undefined)
+    }
   }
 
   /** Steps to the record by frame lengths and verifies that one; a read that fails is done once more frame by frame, which names the damage. */
@@ -370,35 +431,6 @@ export abstract class LogView<T> implements BatchSource {
     const block = request.result
     if (block === undefined || block.length === 0 || block.offset(0) !== offset) return undefined
     return block.record(0) as Record<T>
-  }
-
-  *#offsetAt(time: number): Procedure<number> {
-    const segments = this.segments.all
-    const end = this.committedOffset
-    let low = 0
-    let high = segments.length - 1
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1
-      if (segments[middle].header === undefined) yield* this.prepare(segments[middle])
-      if ((segments[middle].header?.runningTime ?? -1) < time) low = middle
-      else high = middle - 1
-    }
-    for (let i = low; i < segments.length; i++) {
-      const segment = segments[i]
-      yield* this.prepare(segment)
-      const index = segment.index
-      let offset = index === undefined || index.length === 0 ? segment.base : index.offset(i === low ? index.findTime(time) : 0)
-      while (offset < Math.min(segment.end, end)) {
-        const request = new BlockRequest(this.codec, 64 * 1024, 1024)
-        yield* this.block(segment, offset, request)
-        const batch = request.result
-        if (batch === undefined) break
-        for (let j = 0; j < batch.length; j++) if (batch.timestamp(j) >= time) return Math.min(Math.max(batch.offset(j), this.startOffset), end)
-        if (batch.nextOffset <= offset) break
-        offset = batch.nextOffset
-      }
-    }
-    return end
   }
 
   #lookup(offset: number, out: Float64Array | undefined): number {

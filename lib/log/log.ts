@@ -1,38 +1,26 @@
-import { randomFillSync } from 'node:crypto'
-import { argumentError, LogError, OffsetTruncatedError } from '../errors.js'
+import { argumentError, compactedError, LogError, OffsetTruncatedError } from '../errors.js'
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
-import { checkNames, type Durability, type LogOptions, type ReaderOptions, resolveReader } from '../options.js'
+import { checkNames, type Durability, type LogOptions, type ReaderOptions, type RetentionPolicy, resolveReader } from '../options.js'
 import { acceptKeyed } from './accept-keyed.js'
+import { APPEND_OPTIONS, type AppendOptions, abortable } from './append-options.js'
 import type { EncodedRecord } from './append-queue.js'
+import { restoreSegment } from './archive-moves.js'
 import { BatchWriter, type BatchWriterOptions } from './batch-writer.js'
 import { ChangeSignal } from './change-signal.js'
 import { encodeJson } from './codec.js'
 import type { CommitDriver } from './commit-driver.js'
 import { LogChunks } from './log-chunks.js'
 import { LogReader } from './log-reader.js'
-import type { Sources } from './parts.js'
+import { type Sources, SYSTEM_SOURCES } from './parts.js'
 import { listOf, RecordEncoder, type RecordInput } from './record-encoder.js'
-import { removeSegmentsBefore } from './retention.js'
+import { type RetentionResult, removeBefore, retain } from './retention.js'
+import { RetentionJob } from './retention-job.js'
 import { type LogStats, logStats } from './stats.js'
 import { planTruncation } from './truncation.js'
+import { LogWorkers } from './workers.js'
 import { type OpenLog, WriterSession } from './writer-session.js'
 import { WriterView } from './writer-view.js'
-
-export interface AppendOptions {
-  /** Stored with the record: a string (as UTF-8) or bytes, at most 65,535. */
-  key?: string | Uint8Array
-  /** ms since the epoch, an integer; default: now, never below the last one given by sealog. */
-  timestamp?: number
-  /** Append only if this is the offset the record will get, else ERR_SEALOG_CONFLICT. */
-  expectedOffset?: number
-  /** Before acceptance: nothing is appended. After it: gives up the wait, not the record. */
-  signal?: AbortSignal
-}
-
-const APPEND_OPTIONS: ReadonlySet<string> = new Set<keyof AppendOptions>(['key', 'timestamp', 'expectedOffset', 'signal'])
-
-const SOURCES: Sources = { randomBytes: (length) => randomFillSync(new Uint8Array(length)), now: () => Date.now() }
 
 /**
  * An append-only log in a directory, open for writing by this thread alone. Values are `Uint8Array` (codec `bytes`) or JSON values of type `T`.
@@ -45,6 +33,9 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
   override readonly chunks: LogChunks
   readonly #session: WriterSession
   readonly #encoder: RecordEncoder
+  readonly #retention: RetentionJob | undefined
+  /** @internal */
+  readonly workers = new LogWorkers()
   #closed: Promise<void> | undefined
 
   private constructor(session: WriterSession, opened: OpenLog, changes: ChangeSignal) {
@@ -55,6 +46,8 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     this.#encoder = new RecordEncoder(opened.driver.parts.settings, session.options.segmentBytes)
     this.chunks = new LogChunks(this, session.options.chunkEncodings)
     changes.listeners.push(this.chunks.advanced)
+    const { retention } = session.options
+    this.#retention = retention === undefined ? undefined : new RetentionJob(this, retention)
   }
 
   /**
@@ -64,7 +57,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
   static open<T = unknown>(directory: string, options: LogOptions & { codec: 'json' }): Promise<Log<T>>
   static open<T = Uint8Array>(directory: string, options?: LogOptions): Promise<Log<T>>
   static open<T>(directory: string, options: LogOptions = {}): Promise<Log<T>> {
-    return Log.openWith<T>(directory, options, SOURCES)
+    return Log.openWith<T>(directory, options, SYSTEM_SOURCES)
   }
 
   /** @internal With given random bytes and clock, so that tests can compare files byte for byte. */
@@ -154,13 +147,14 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
 
   /** Many bytes wait to be written: await `drain()` before more. */
   get writableNeedDrain(): boolean {
-    return this.environment.queuedBytes > this.environment.highWaterMark
+    return this.workers.backlog !== undefined || this.environment.queuedBytes > this.environment.highWaterMark
   }
 
   /** Resolves when the queue of this thread has shrunk enough for more. */
   async drain(): Promise<void> {
     if (this.durability === 'none' && this.writableNeedDrain) void this.flush().catch(() => {})
     await this.environment.drain()
+    await this.workers.backlog
   }
 
   /** Resolves when the record at `offset` is committed; without an offset: everything accepted so far. */
@@ -280,12 +274,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
   #acknowledge(offset: number, signal: AbortSignal | undefined): Promise<number> {
     if (this.durability === 'none') return Promise.resolve(offset)
     const committed = this.driver.queue.whenCommitted(offset)
-    if (signal === undefined) return committed
-    return new Promise((resolve, reject) => {
-      const abort = () => reject(signal.reason)
-      signal.addEventListener('abort', abort, { once: true })
-      committed.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-    })
+    return signal === undefined ? committed : abortable(committed, signal)
   }
 
   // ── cutting ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -301,15 +290,22 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
       })
     if (offset <= this.startOffset) return this.startOffset
     this.checkLost(offset)
+    const { driver } = this
     const batch = offset === this.committedOffset ? offset : ((await this.readFiles(offset))?.batch ?? offset)
     const start = Math.max(batch, this.startOffset)
     // MANIFEST must not start above what a power loss leaves.
     if (start > this.durableOffset) await this.sync()
-    await this.driver.parts.tasks.add(() => removeSegmentsBefore(this.driver.parts, start))
-    this.driver.tail?.truncateBefore(start)
-    const first = this.segments.all[0]?.base ?? start
-    this.chunks.forget((chunk) => chunk.last < first)
+    await removeBefore(this, driver, start)
     return start
+  }
+
+  /**
+   * Gives up whole closed segments beyond the limits of the policy, the oldest first, but none that a consumer has not acknowledged and, unless `force`, none that is
+   * quarantined. A consumer that lags more than its `maxLagBytes` is dropped (event `sealog:consumer:drop`, warning SEALOG_CONSUMER_DROPPED).
+   */
+  async retain(policy: RetentionPolicy): Promise<RetentionResult> {
+    this.checkWritable()
+    return retain(this, policy)
   }
 
   /**
@@ -324,7 +320,10 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
       if (offset >= this.endOffset)
         throw new LogError('ERR_SEALOG_OFFSET_RANGE', `offset ${offset} lies past the end ${this.endOffset}`, { offset, endOffset: this.endOffset })
       if (offset < this.startOffset) throw new OffsetTruncatedError(offset, this.startOffset)
+      if (offset < this.compactedThrough) throw compactedError(this.directory, offset, this.compactedThrough)
       const { parts } = this.driver
+      const found = parts.segments.find(offset)
+      if (found?.archive !== undefined) await parts.tasks.add(() => restoreSegment(parts, found))
       const segment = parts.segments.find(offset)
       if (segment === undefined) throw new LogError('ERR_SEALOG_OFFSET_RANGE', `offset ${offset} is not in the log`, { offset })
       await this.environment.runner.run(this.prepare(segment))
@@ -351,6 +350,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     let reopened = false
     try {
       await this.chunks.pause()
+      await this.workers.pause()
       await this.driver.parts.tasks.settled()
       if (await before()) {
         await this.#openAnew()
@@ -358,7 +358,10 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
       }
     } finally {
       this.restarting = false
-      if (!this.closing) this.chunks.resume(reopened)
+      if (!this.closing) {
+        this.chunks.resume(reopened)
+        this.workers.resume()
+      }
       this.changes.notify()
     }
   }
@@ -384,8 +387,10 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
 
   async #close(): Promise<void> {
     this.closing = true
+    this.#retention?.stop()
     while (this.restarting) await this.changes.next().promise
     await this.chunks.pause()
+    await this.workers.pause()
     const { parts, queue } = this.driver
     let failure: unknown
     try {
@@ -414,8 +419,10 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     if (this.ended) return
     if (this.restarting) throw new LogError('ERR_SEALOG_CONFLICT', `${this.directory} is being truncated or reopened`)
     this.closing = true
+    this.#retention?.stop()
     this.#closed ??= Promise.resolve()
     this.chunks.pauseSync()
+    this.workers.pauseSync()
     let failure: unknown
     try {
       if (this.driver.queue.failure !== undefined) failure = this.driver.queue.failureError()

@@ -95,7 +95,7 @@ export interface ManifestState {
   readonly intent: TruncateIntent | undefined
   readonly lost: readonly OffsetRange[]
   /** Older versions of keys may be gone below this offset; undefined: nothing was compacted. */
-  readonly compactedThrough?: number
+  readonly compactedThrough?: number | undefined
   /** Segments in front of `startOffset` whose archives were kept; undefined: none. */
   readonly history?: readonly ClosedSegment[]
 }
@@ -141,7 +141,9 @@ export class Manifest {
     return manifest
   }
 
+  /** The next append must not be written where the last record ends. */
   #torn = false
+  #unsure = false
 
   static *create(directory: string, kernels: Kernels, logId: Uint8Array, createdAt: number, state: ManifestState): Procedure<Manifest> {
     const manifest = new Manifest(kernels, directory, logId, createdAt, 0, 0, state)
@@ -166,13 +168,25 @@ export class Manifest {
     yield* io.syncDirectory(this.#directory)
   }
 
-  /** Appends one record and syncs it; then `state` shows it. After a failure the file may or may not hold it: the log must be poisoned. */
+  /** Whether the file may hold the record whose append failed: then the log must be poisoned. */
+  get unsure(): boolean {
+    return this.#unsure
+  }
+
+  /** Appends one record and syncs it; then `state` shows it. After a failure `state` is what it was; see `unsure` for the file. */
   *append(record: ManifestRecord): Procedure<void> {
+    this.#unsure = false
     const next = apply(this.state, record, this.#path)
     const bytes = encodeManifestRecord(record, this.#seed, this.#kernels.crc32c)
     if (this.#torn || this.#end + bytes.length > Math.max(REWRITE_BYTES, 2 * this.#liveBytes)) {
+      const before = this.state
       this.state = next
-      yield* this.rewrite()
+      try {
+        yield* this.rewrite()
+      } catch (error) {
+        this.state = before
+        throw error
+      }
       return
     }
     const fd = yield* io.open(this.#path, constants.O_RDWR)
@@ -181,13 +195,25 @@ export class Manifest {
       yield* io.datasync(fd, this.#path)
     } catch (error) {
       // What of the record is there is unknown; whatever comes next must not be written over its remains.
-      this.#torn = true
+      this.#torn = this.#unsure = true
+      if (error instanceof LogError && error.code === 'ERR_SEALOG_NO_SPACE') yield* this.#takeBack(fd)
       throw error
     } finally {
       yield* io.close(fd)
     }
     this.#end += bytes.length
     this.state = next
+  }
+
+  /** Cuts off what a full disk left of a record. */
+  *#takeBack(fd: number): Procedure<void> {
+    try {
+      yield* io.truncate(fd, this.#end, this.#path)
+      yield* io.sync(fd, this.#path)
+      this.#torn = this.#unsure = false
+    } catch {
+      // What made the append fail is reported, and the remains stay what they were.
+    }
   }
 
   /** Replaces the file by its state: tmp, sync, rename, directory sync. */
@@ -202,12 +228,14 @@ export class Manifest {
     } finally {
       yield* io.close(fd)
     }
+    // From here to the end the name may stand for either file.
+    this.#torn = this.#unsure = true
     yield* io.rename(temporary, this.#path)
     yield* io.syncDirectory(this.#directory)
     this.#seed = header.seed
     this.#end = header.bytes.length + record.length
     this.#liveBytes = this.#end
-    this.#torn = false
+    this.#torn = this.#unsure = false
   }
 }
 

@@ -3,17 +3,20 @@ import path from 'node:path'
 import { LogError, warn } from '../errors.js'
 import { decodeCommitted, type EndSlot, encodeCommitted } from '../format/committed-file.js'
 import { COMMITTED_BYTES, COMMITTED_SLOT, FOOTER_FRAME_BYTES, SEGMENT_HEADER_BYTES } from '../format/constants.js'
-import { COMMITTED_FILE, MANIFEST_FILE, parseSegmentFile, SEGMENTS_DIRECTORY } from '../format/names.js'
+import { COMMITTED_FILE, indexFile, MANIFEST_FILE, parseIndexFile, parseSegmentFile, SEGMENTS_DIRECTORY } from '../format/names.js'
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
 import { EACCES, EINVAL, EPERM, EROFS } from '../kernels/system-error.js'
 import type { TaskQueue } from '../kernels/task.js'
-import { adoptSettings, type LogOptions, newSettings, type SessionOptions, storedSettings } from '../options.js'
+import { adoptSettings, archiveDirectory, type LogOptions, newSettings, type SessionOptions, storedSettings } from '../options.js'
+import { verifyArchive } from '../segment/archived-verify.js'
 import { cutTail, saveTail } from '../segment/cut-tail.js'
 import { corrupt, damageError, readTail, type Tail, type TailPart } from '../segment/recovery.js'
 import { Segment } from '../segment/segment.js'
 import { SegmentSet } from '../segment/segment-set.js'
+import { closedSegment } from './closed-segment.js'
+import { setBackConsumers } from './consumer-files.js'
 import type { Environment } from './environment.js'
 import type { WriterLock } from './lock.js'
 import { Manifest, type ManifestState } from './manifest.js'
@@ -105,7 +108,7 @@ export function* openUnderLock(
   const durable = yield* takeCommitted(directory, manifest, logSeed, kernels)
 
   const unclosed = yield* sweep(parts, (yield* io.list(folder)) ?? [])
-  const closed = manifest.state.closed.map((facts) => new Segment(directory, facts.base, facts.generation, facts.end, facts.bytes - FOOTER_FRAME_BYTES, true))
+  const closed = manifest.state.closed.map((facts) => closedSegment(directory, facts, archiveDirectory(directory, session.archive)))
   try {
     return yield* recover(parts, closed, unclosed, durable, options, lock, created, previousEnd)
   } catch (error) {
@@ -138,7 +141,10 @@ function* recover(
   const tail = yield* readTail(context, unclosed, constants.O_RDWR, link)
   if (session.recovery === 'strict') {
     if (tail.damage !== undefined) throw damageError(tail.damage)
-    for (const segment of closed) yield* verifyClosed(segment, kernels, manifest.logId, session.indexIntervalBytes)
+    for (const [i, segment] of closed.entries()) {
+      if (segment.archive === undefined) yield* verifyClosed(segment, kernels, manifest.logId, session.indexIntervalBytes)
+      else yield* verifyArchive(segment, segment.archive, environment.archivedBlocks, kernels, manifest.logId, manifest.state.closed[i].archive?.crc)
+    }
   }
   if (tail.damage?.rot !== undefined) throw damageError(tail.damage)
   parts.segments.reset([...closed, ...tail.parts.map((part) => part.segment)])
@@ -146,7 +152,7 @@ function* recover(
   const end = logEnd(parts, tail)
   const seen = tail.damage?.cutsGroups === true || (previousEnd !== undefined && end.offset < previousEnd)
   const unknown = lock.previous === undefined && !lock.opened && !created && end.offset > 0 && tail.parts.at(-1)?.marked === false
-  const readOnlyReason = yield* prepareCut(parts, tail, seen || unknown || lock.raiseEpoch)
+  const readOnlyReason = yield* prepareCut(parts, tail, end.offset, seen || unknown || lock.raiseEpoch)
   if (readOnlyReason === undefined) {
     if (tail.damage !== undefined) yield* cutTail(directory, tail.damage, tail.cut)
     yield* makeDurable(parts, tail, !created && lock.previous?.state === 'closed' && tail.damage === undefined)
@@ -162,11 +168,14 @@ function* recover(
 }
 
 /** What has to be safe before anything is cut: the bytes themselves and, where readers may have seen them, the new epoch. Returns why it cannot be. */
-function* prepareCut(parts: LogParts, tail: Tail, raiseEpoch: boolean): Procedure<LogError | undefined> {
+function* prepareCut(parts: LogParts, tail: Tail, end: number, raiseEpoch: boolean): Procedure<LogError | undefined> {
   const { directory, manifest, environment } = parts
   try {
     if (tail.damage !== undefined) yield* saveTail(directory, tail.damage, tail.cut, environment.kernels)
-    if (raiseEpoch) yield* manifest.append({ type: 'epoch', epoch: manifest.state.epoch + 1 })
+    if (raiseEpoch) {
+      yield* setBackConsumers(parts, end)
+      yield* manifest.append({ type: 'epoch', epoch: manifest.state.epoch + 1 })
+    }
     return undefined
   } catch (error) {
     if (tail.damage === undefined || !(error instanceof LogError) || error.code !== 'ERR_SEALOG_NO_SPACE') throw error
@@ -208,7 +217,9 @@ function* sweep(parts: LogParts, names: readonly string[]): Procedure<Segment[]>
   const folder = path.join(directory, SEGMENTS_DIRECTORY)
   const { closed, startOffset } = manifest.state
   const closedEnd = closed.at(-1)?.end
-  const live = new Map(closed.map((segment) => [segment.base, segment.generation]))
+  // What was given up has no file here: one that is left over goes.
+  const kept = closed.filter((segment) => segment.local !== false)
+  const live = new Map(kept.map((segment) => [segment.base, segment.generation]))
   const present = new Set<number>()
   const unclosed: Segment[] = []
   for (const name of names) {
@@ -230,12 +241,15 @@ function* sweep(parts: LogParts, names: readonly string[]): Procedure<Segment[]>
       unclosed.push(new Segment(directory, segment.base, 0, segment.base, SEGMENT_HEADER_BYTES, false))
     }
   }
-  for (const segment of closed) {
+  for (const segment of kept) {
     if (!present.has(segment.base)) {
       const missing = new Segment(directory, segment.base, segment.generation, segment.end, 0, true)
       throw corrupt(missing, 0, segment.base, 'the segment file is missing', segment.end)
     }
   }
+  // A power loss can take a segment and leave its index.
+  const indexed = new Set([...kept, ...unclosed].map((segment) => indexFile(segment.base, segment.generation)))
+  for (const name of names) if (parseIndexFile(name) !== undefined && !indexed.has(name)) yield* io.unlink(path.join(folder, name))
   for (const name of (yield* io.list(directory)) ?? []) if (name.endsWith('.tmp')) yield* io.unlink(path.join(directory, name))
   return unclosed.sort((a, b) => a.base - b.base)
 }

@@ -1,3 +1,4 @@
+import { randomFillSync } from 'node:crypto'
 import type { TaskQueue } from '../kernels/task.js'
 import type { LogSettings, SessionOptions } from '../options.js'
 import type { SegmentSet } from '../segment/segment-set.js'
@@ -24,3 +25,5 @@ export interface Sources {
   randomBytes(length: number): Uint8Array
   now(): number
 }
+
+export const SYSTEM_SOURCES: Sources = { randomBytes: (length) => randomFillSync(new Uint8Array(length)), now: () => Date.now() }

@@ -1,5 +1,5 @@
 import { ChecksumError, LogError } from '../errors.js'
-import { COMMIT_FRAME_BYTES, SEGMENT_HEADER_BYTES } from '../format/constants.js'
+import { COMMIT_FRAME_BYTES, frameBytes, SEGMENT_HEADER_BYTES } from '../format/constants.js'
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import { check } from '../kernels/requests.js'
@@ -112,9 +112,11 @@ function startAt(segment: Segment, offset: number, resume: Resume | undefined): 
   return { position: index.position(entry), next: index.offset(entry), batchFirst: index.batchFirst(entry) }
 }
 
-function finish(segment: Segment, request: BlockRequest, buffer: Uint8Array, position: number, taken: number, count: number): void {
+/** Makes the first `taken` of `count` listed records the result. `shared`: the buffer is not theirs, they get bytes of their own. */
+export function finish(segment: Segment, request: BlockRequest, window: Uint8Array, position: number, taken: number, count: number, shared = false): void {
   const { numbers, table } = request
   const rows = table.slice(0, taken * k.SCAN_COLUMNS)
+  const buffer = shared ? ownBytes(window, rows) : window
   const all = new RecordBatch<unknown>(buffer, rows, taken, 0, request.codec)
   const nextOffset = taken === count ? numbers[k.SCAN_NEXT_OFFSET] : all.offset(taken - 1) + 1
   request.resume =
@@ -129,6 +131,18 @@ function finish(segment: Segment, request: BlockRequest, buffer: Uint8Array, pos
       : length === 0
         ? undefined
         : new RecordBatch(buffer, rows, length, all.offset(length - 1) + 1, request.codec)
+}
+
+/** Copies the frames that the rows list, and makes the rows those of the copy. */
+function ownBytes(window: Uint8Array, rows: Uint32Array): Uint8Array {
+  const start = rows[0]
+  const last = rows[rows.length - k.SCAN_COLUMNS]
+  const end = last + frameBytes(new DataView(window.buffer, window.byteOffset).getUint32(last + 4, true))
+  for (let row = 0; row < rows.length; row += k.SCAN_COLUMNS) {
+    rows[row] -= start
+    rows[row + 1] -= start
+  }
+  return Uint8Array.prototype.slice.call(window, start, end)
 }
 
 /** A damaged mark costs nothing (format.md rule 4): the frame behind it carries on with the very offset that is expected. */
@@ -159,7 +173,11 @@ export function* locateDamage(segment: Segment, position: number, offset: number
   return new ChecksumError(segment.path, position, offset, stopWord(stop), endOffset !== undefined && endOffset > offset ? endOffset : undefined)
 }
 
-/** The segment file went away under a reader. */
+/** The segment file or archive went away under a reader. */
 export function isGone(error: unknown): boolean {
-  return error instanceof LogError && error.code === 'ERR_SEALOG_IO' && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT'
+  return (
+    error instanceof LogError &&
+    (error.code === 'ERR_SEALOG_IO' || error.code === 'ERR_SEALOG_ARCHIVE') &&
+    (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT'
+  )
 }

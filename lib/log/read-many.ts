@@ -28,7 +28,7 @@ function endOf(segment: Segment, index: OffsetIndex, entry: number): number {
 export function* readOne<T>(segment: Segment, offset: number, codec: CodecName): Procedure<Record<T> | undefined> {
   const { index } = segment
   const entry = index === undefined ? -1 : index.find(offset)
-  if (index === undefined || entry < 0) return undefined
+  if (index === undefined || entry < 0 || segment.archive !== undefined) return undefined
   const end = endOf(segment, index, entry)
   for (let room = FIRST_ROOM; ; room = Math.min(room * 8, end)) {
     const bytes = new Uint8Array(room)
@@ -44,12 +44,12 @@ export function* readOne<T>(segment: Segment, offset: number, codec: CodecName):
 }
 
 /**
- * Reads records at scattered offsets of one open segment, verified one by one, many with each request. What is not found this way (a large record, a gap, damage) is left
+ * Reads records at scattered offsets of one open segment, verified one by one, many with each request. What is not found this way (a large record, a gap, damage, an archived segment) is left
  * out: a single read tells what it is.
  */
 export function* readMany<T>(segment: Segment, wanted: readonly WantedRecord<T>[], codec: CodecName): Procedure<void> {
   const { index } = segment
-  if (index === undefined) return
+  if (index === undefined || segment.archive !== undefined) return
   const bytes = new Uint8Array(BUFFER_BYTES)
   const numbers = new Float64Array(Math.min(REQUEST_RECORDS, wanted.length) * k.MANY_WIDTH)
   for (let next = 0; next < wanted.length; ) {

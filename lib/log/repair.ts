@@ -11,13 +11,24 @@ import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
 import { TaskQueue } from '../kernels/task.js'
-import { checkDirectory, checkNames, type LogOptions, type LogSettings, oneOf, resolveSession } from '../options.js'
+import {
+  type ArchiveLocation,
+  archiveDirectory,
+  archiveLocation,
+  checkDirectory,
+  checkNames,
+  type LogOptions,
+  type LogSettings,
+  oneOf,
+  resolveSession,
+} from '../options.js'
 import { removeChunks } from '../sealing/chunk-directory.js'
 import { saveBytes } from '../segment/cut-tail.js'
 import { readTail } from '../segment/recovery.js'
 import { Segment } from '../segment/segment.js'
 import { SegmentSet } from '../segment/segment-set.js'
 import { type Environment, environmentFor } from './environment.js'
+import { findArchives } from './find-archives.js'
 import { WriterLock } from './lock.js'
 import { Log } from './log.js'
 import { type ClosedSegment, Manifest, type ManifestState, type OffsetRange } from './manifest.js'
@@ -32,6 +43,8 @@ export interface RepairOptions {
   policy: 'point-in-time' | 'salvage'
   /** Rebuild MANIFEST from the segments first if it is damaged or missing. Default false. */
   manifest?: boolean
+  /** Where the archives of the log are; a rebuilt MANIFEST names those whose segments are not there. Default: `archive` in its directory. */
+  archive?: ArchiveLocation
   backend?: 'auto' | 'native' | 'js'
 }
 
@@ -48,9 +61,10 @@ const INTERVAL = 4096
 /** Mends a damaged log on explicit demand; needs the writer's lock. What is cut or replaced is saved beside the log first. */
 export async function repair(directory: string, options: RepairOptions): Promise<RepairReport> {
   checkDirectory(directory)
-  checkNames(options, new Set(['policy', 'manifest', 'backend']), 'repair')
+  checkNames(options, new Set(['policy', 'manifest', 'archive', 'backend']), 'repair')
   if (options.policy === undefined) throw optionError('policy', options.policy, `'point-in-time' or 'salvage'`)
   const policy = oneOf(options.policy, 'policy', ['point-in-time', 'salvage'], 'salvage')
+  const archive = archiveLocation(options.archive)
   const backend = oneOf(options.backend, 'backend', ['auto', 'native', 'js'], 'auto')
   const environment = environmentFor(backend)
   const place = path.resolve(directory)
@@ -58,11 +72,11 @@ export async function repair(directory: string, options: RepairOptions): Promise
   const lost: OffsetRange[] = []
   const lock = await WriterLock.acquire(place, environment.runner, 'fsync', 'os')
   try {
-    await environment.runner.run(mend(place, environment, policy, options.manifest === true, actions, lost))
+    await environment.runner.run(mend(place, environment, policy, options.manifest === true, archive, actions, lost))
   } finally {
     await environment.runner.run(lock.release(false))
   }
-  const log = await Log.open<unknown>(place, { backend, create: false })
+  const log = await Log.open<unknown>(place, { backend, create: false, archive: options.archive })
   const { endOffset } = log
   await log.close()
   return { actions, lost, endOffset }
@@ -73,6 +87,7 @@ function* mend(
   environment: Environment,
   policy: RepairOptions['policy'],
   rebuild: boolean,
+  archive: string | undefined,
   actions: string[],
   lost: OffsetRange[],
 ): Procedure<void> {
@@ -89,7 +104,7 @@ function* mend(
         file: path.join(directory, MANIFEST_FILE),
         position: 0,
       })
-    manifest = yield* rebuildManifest(directory, kernels, actions)
+    manifest = yield* rebuildManifest(directory, environment, archiveDirectory(directory, archive), actions)
   }
   yield* manifest.makeDurable()
   const parts: LogParts = {
@@ -98,7 +113,7 @@ function* mend(
     manifest,
     segments: new SegmentSet(),
     settings: manifest.state.settings,
-    session: resolveSession({} satisfies LogOptions),
+    session: { ...resolveSession({} satisfies LogOptions), archive },
     logSeed: kernels.crc32c(manifest.logId, 0),
     tasks: new TaskQueue(environment.runner),
     sources: { randomBytes: (length) => randomFillSync(new Uint8Array(length)), now: () => Date.now() },
@@ -108,6 +123,8 @@ function* mend(
     actions.push('finished a truncation that had been begun')
   }
   for (const facts of manifest.state.closed) {
+    // An archive is as it is: there is nothing beside it to mend it with.
+    if (facts.local === false) continue
     const segment = new Segment(directory, facts.base, facts.generation, facts.end, facts.bytes - FOOTER_FRAME_BYTES, true)
     const survey = yield* surveySegment(segment, kernels, manifest.logId, INTERVAL)
     if (isGood(survey, facts)) {
@@ -260,21 +277,33 @@ function* lastOffset(parts: LogParts, base: number): Procedure<number> {
 }
 
 /** Rule 15: from the headers and footers of the segments. What only MANIFEST knew is named in the actions. */
-function* rebuildManifest(directory: string, kernels: k.Kernels, actions: string[]): Procedure<Manifest> {
+function* rebuildManifest(directory: string, environment: Environment, archives: string, actions: string[]): Procedure<Manifest> {
+  const { kernels } = environment
   const names = ((yield* io.list(path.join(directory, SEGMENTS_DIRECTORY))) ?? []).map(parseSegmentFile).filter((name) => name !== undefined)
   const newest = new Map<number, number>()
   for (const name of names) newest.set(name.base, Math.max(newest.get(name.base) ?? 0, name.generation))
-  const bases = [...newest.keys()].sort((a, b) => a - b)
+  const archived = yield* findArchives(directory, archives, newest, environment, actions)
+  const bases = [...newest.keys(), ...archived.keys()].sort((a, b) => a - b)
   if (bases.length === 0) throw new LogError('ERR_SEALOG_NOT_FOUND', `there is no segment in ${directory}`, { file: directory })
   const closed: ClosedSegment[] = []
+  const history: ClosedSegment[] = []
+  let start = bases[0]
   let settings: LogSettings | undefined
   let logId: Uint8Array | undefined
   let createdAt = Date.now()
   let epoch = 1
+  let end = 0
   let prefix = true
   for (const base of bases) {
+    // Archives that do not lead up to what follows were kept in front of the log.
+    const before = closed.at(-1)
+    if (before !== undefined && before.end < base && closed.every(({ local }) => local === false)) {
+      history.push(...closed.splice(0))
+      start = base
+    }
+    const archive = archived.get(base)
     const segment = new Segment(directory, base, newest.get(base) ?? 0, base, 0, false)
-    const header = yield* readAnyHeader(segment, kernels)
+    const header = archive?.header ?? (yield* readAnyHeader(segment, kernels))
     if (header === undefined) {
       prefix = false
       continue
@@ -289,8 +318,13 @@ function* rebuildManifest(directory: string, kernels: k.Kernels, actions: string
       chunkBytes: header.chunkBytes,
       form: header.form,
     }
+    if (archive !== undefined) {
+      if (prefix) closed.push(archive.facts)
+      continue
+    }
     const survey = yield* surveySegment(segment, kernels, header.logId, INTERVAL)
     const state = survey.state
+    end = Math.max(end, state?.[k.STATE_NEXT_OFFSET] ?? 0)
     const position = state?.[k.STATE_POSITION] ?? 0
     if (prefix && state !== undefined && survey.complete && survey.damaged.length === 0 && survey.size === position + FOOTER_FRAME_BYTES) {
       const bytes = new Uint8Array(FOOTER_FRAME_BYTES)
@@ -314,10 +348,12 @@ function* rebuildManifest(directory: string, kernels: k.Kernels, actions: string
   }
   if (settings === undefined || logId === undefined)
     throw new LogError('ERR_SEALOG_MANIFEST', `no segment of ${directory} has a readable header`, { file: directory, position: 0 })
-  const state: ManifestState = { settings, epoch: epoch + 1, startOffset: bases[0], closed, intent: undefined, lost: [] }
+  // How far the newest version reached by which segments were compacted is not known any more; it did not reach further than the log.
+  const compactedThrough = closed.some((segment) => segment.generation > 0) ? Math.max(0, end - 1) : undefined
+  const state: ManifestState = { settings, epoch: epoch + 1, startOffset: start, closed, intent: undefined, lost: [], compactedThrough, history }
   const manifest = yield* Manifest.create(directory, kernels, logId, createdAt, state)
   actions.push(
-    `rebuilt MANIFEST from ${bases.length} segments: the start is the oldest offset found (${bases[0]}), maxBatchBytes is the default, the epoch was raised to ${epoch + 1}; ranges given up by earlier repairs are unknown`,
+    `rebuilt MANIFEST from ${newest.size} segments and ${archived.size} archives: the start is ${history.length === 0 ? 'the oldest offset found' : `behind ${history.length} archives that do not lead up to it and are history`} (${start}), maxBatchBytes is the default, the epoch was raised to ${epoch + 1}; ranges given up by earlier repairs are unknown`,
   )
   return manifest
 }

@@ -16,6 +16,7 @@ import * as io from '../kernels/requests.js'
 import type { Segment } from '../segment/segment.js'
 import { SparseWriter, type Survivor } from '../segment/sparse-writer.js'
 import { findGroup } from '../segment/walk.js'
+import { nextHeader } from './generations.js'
 import type { ClosedSegment, OffsetRange } from './manifest.js'
 import type { LogParts } from './parts.js'
 import { RecordBatch } from './record-batch.js'
@@ -34,19 +35,7 @@ export function* salvageSegment(parts: LogParts, segment: Segment, facts: Closed
   if (header === undefined) throw new Error('the segment is not open')
   const generation = facts.generation + 1
   const target = path.join(directory, SEGMENTS_DIRECTORY, segmentFile(segment.base, generation))
-  const writer = new SparseWriter(
-    `${target}.tmp`,
-    {
-      ...header,
-      sparse: true,
-      salt: sources.randomBytes(8),
-      createdAt: sources.now(),
-      epoch: manifest.state.epoch,
-      generation,
-      firstChunkSequence: facts.firstChunkSequence,
-    },
-    kernels.crc32c,
-  )
+  const writer = new SparseWriter(`${target}.tmp`, nextHeader(parts, header, facts), kernels.crc32c)
   const lost: OffsetRange[] = []
   let expected = segment.base
   try {

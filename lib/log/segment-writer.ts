@@ -246,9 +246,14 @@ export class SegmentWriter {
     yield* io.datasync(next.fd, file)
     yield* io.rename(file, segment.path)
     this.#next = undefined
+    try {
+      yield* io.syncDirectory(path.join(directory, SEGMENTS_DIRECTORY))
+    } catch (error) {
+      yield* io.close(next.fd)
+      throw error
+    }
     segment.fd = next.fd
     segment.header = decodeSegmentHeader(header.bytes, kernels.crc32c) as SegmentHeader
-    yield* io.syncDirectory(path.join(directory, SEGMENTS_DIRECTORY))
     const previousSynced = Math.max(end.syncedOffset, this.#state[k.STATE_SYNCED_OFFSET])
     this.#state = startState(segment.header, segment.fd, session.indexIntervalBytes).slice(0, k.STATE_LENGTH)
     this.#state[k.STATE_ALLOCATED] = Math.max(next.reserved, SEGMENT_HEADER_BYTES)

@@ -11,6 +11,8 @@ import * as io from '../kernels/requests.js'
 import { removeChunks } from '../sealing/chunk-directory.js'
 import { Segment } from '../segment/segment.js'
 import { startState, walk } from '../segment/walk.js'
+import { removeArchives } from './archive-moves.js'
+import { setBackConsumers } from './consumer-files.js'
 import type { TruncateIntent } from './manifest.js'
 import type { LogParts } from './parts.js'
 
@@ -72,6 +74,8 @@ export function* applyTruncation(parts: LogParts, intent: TruncateIntent): Proce
   } finally {
     yield* io.close(fd)
   }
+  yield* removeArchives(parts, (archived) => archived.base >= intent.base)
+  yield* setBackConsumers(parts, intent.end)
   yield* manifest.append({ type: 'truncated', base: intent.base, epoch: intent.epoch })
 }
 

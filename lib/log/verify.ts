@@ -2,21 +2,26 @@ import { constants } from 'node:fs'
 import path from 'node:path'
 import { LogError } from '../errors.js'
 import { decodeCommitted } from '../format/committed-file.js'
-import { COMMITTED_BYTES, FOOTER_FRAME_BYTES, SEGMENT_HEADER_BYTES } from '../format/constants.js'
+import { COMMITTED_BYTES, SEGMENT_HEADER_BYTES } from '../format/constants.js'
 import { COMMITTED_FILE, parseSegmentFile, SEGMENTS_DIRECTORY } from '../format/names.js'
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
-import { checkDirectory, checkNames, oneOf } from '../options.js'
+import { type ArchiveLocation, archiveDirectory, archiveLocation, checkDirectory, checkNames, oneOf } from '../options.js'
+import type { ArchivedSegment } from '../segment/archived-segment.js'
+import { verifyArchive } from '../segment/archived-verify.js'
 import { readTail } from '../segment/recovery.js'
 import { Segment } from '../segment/segment.js'
-import { environmentFor } from './environment.js'
+import { closedSegment } from './closed-segment.js'
+import { type Environment, environmentFor } from './environment.js'
 import { isWriterAlive } from './lock.js'
-import { Manifest } from './manifest.js'
+import { type ClosedSegment, Manifest } from './manifest.js'
 import { surveySegment } from './survey.js'
 
 export interface VerifyOptions {
   backend?: 'auto' | 'native' | 'js'
+  /** Where the archives of the log are. Default: `archive` in its directory. Those are verified whose segments are not there any more. */
+  archive?: ArchiveLocation
   /** Bytes looked at so far, and in all. */
   onProgress?: (done: number, total: number) => void
 }
@@ -48,12 +53,20 @@ const INTERVAL = 4096
 /** Reads and verifies every frame of a log, beside a writer or without one; writes nothing. Damage is reported, not thrown. */
 export async function verify(directory: string, options: VerifyOptions = {}): Promise<VerifyReport> {
   checkDirectory(directory)
-  checkNames(options, new Set(['backend', 'onProgress']), 'verify')
+  checkNames(options, new Set(['backend', 'archive', 'onProgress']), 'verify')
   const environment = environmentFor(oneOf(options.backend, 'backend', ['auto', 'native', 'js'], 'auto'))
-  return environment.runner.run(verification(path.resolve(directory), environment.kernels, options.onProgress ?? (() => {})))
+  const place = path.resolve(directory)
+  const archives = archiveDirectory(place, archiveLocation(options.archive))
+  return environment.runner.run(verification(place, archives, environment, options.onProgress ?? (() => {})))
 }
 
-function* verification(directory: string, kernels: k.Kernels, onProgress: (done: number, total: number) => void): Procedure<VerifyReport> {
+function* verification(
+  directory: string,
+  archives: string,
+  environment: Environment,
+  onProgress: (done: number, total: number) => void,
+): Procedure<VerifyReport> {
+  const { kernels } = environment
   const problems: VerifyProblem[] = []
   const names = ((yield* io.list(path.join(directory, SEGMENTS_DIRECTORY))) ?? []).map(parseSegmentFile).filter((name) => name !== undefined)
   let manifest: Manifest | undefined
@@ -74,7 +87,7 @@ function* verification(directory: string, kernels: k.Kernels, onProgress: (done:
   let done = 0
   let end = state.startOffset
   let chain: number | undefined
-  const closed = state.closed.map((facts) => new Segment(directory, facts.base, facts.generation, facts.end, facts.bytes - FOOTER_FRAME_BYTES, true))
+  const closed = state.closed.map((facts) => closedSegment(directory, facts, archives))
   const unclosed = names
     .filter((name) => name.generation === 0 && name.base >= (state.closed.at(-1)?.end ?? 0))
     .sort((a, b) => a.base - b.base)
@@ -82,6 +95,17 @@ function* verification(directory: string, kernels: k.Kernels, onProgress: (done:
   const total = state.closed.reduce((sum, facts) => sum + facts.bytes, 0) + (yield* sizes(unclosed))
   for (const [i, segment] of closed.entries()) {
     const facts = state.closed[i]
+    if (segment.archive !== undefined) {
+      const found = yield* verifyArchived(segment, segment.archive, facts, environment, logId, chain)
+      if (found instanceof LogError) problems.push(problemOf(found, facts.base, facts.end - 1))
+      else records += found
+      chain = facts.linkChain
+      bytes += facts.bytes
+      end = facts.end
+      done += facts.bytes
+      onProgress(done, total)
+      continue
+    }
     const survey = yield* surveySegment(segment, kernels, logId, INTERVAL)
     if (survey.header !== 'good') {
       problems.push(problemOf(survey.header, segment.base, segment.end - 1))
@@ -131,6 +155,27 @@ function* verification(directory: string, kernels: k.Kernels, onProgress: (done:
     endOffset: Math.max(end, tail.end),
     problems,
     tornTail: tail.torn,
+  }
+}
+
+/** Number of records of a segment that is an archive, or what is wrong with it. */
+function* verifyArchived(
+  segment: Segment,
+  archive: ArchivedSegment,
+  facts: ClosedSegment,
+  { archivedBlocks, kernels }: Environment,
+  logId: Uint8Array,
+  chain: number | undefined,
+): Procedure<number | LogError> {
+  try {
+    const { footer } = yield* verifyArchive(segment, archive, archivedBlocks, kernels, logId, facts.archive?.crc)
+    const follows = chain === undefined || segment.header?.prevChain === chain
+    return follows && footer.linkChain === facts.linkChain ? footer.count : archive.damaged('it does not follow the segment before it')
+  } catch (error) {
+    if (!(error instanceof LogError) || error.code === 'ERR_SEALOG_FORMAT_NEWER' || error.code === 'ERR_SEALOG_UNSUPPORTED') throw error
+    return error
+  } finally {
+    yield* segment.release()
   }
 }
 

@@ -1,7 +1,7 @@
 import type { TailCache } from '../cache/tail-cache.js'
 import type { LogError } from '../errors.js'
 import * as k from '../kernels/kernels.js'
-import type { CodecName, LogSettings } from '../options.js'
+import { archiveDirectory, type CodecName, type LogSettings } from '../options.js'
 import type { SegmentSet } from '../segment/segment-set.js'
 import type { ChangeSignal } from './change-signal.js'
 import type { CommitDriver } from './commit-driver.js'
@@ -97,9 +97,20 @@ export abstract class WriterView<T> extends LogView<T> {
     return this.driver.parts.manifest.state.lost
   }
 
+  /** @internal Compaction may have removed older versions of keys below; what the records up to this one or a later one make of every key is as it was. 0: nothing was compacted. */
+  get compactedThrough(): number {
+    return this.driver.parts.manifest.state.compactedThrough ?? 0
+  }
+
   /** @internal */
   get logId(): Uint8Array {
     return this.driver.parts.manifest.logId
+  }
+
+  /** @internal */
+  get archiveDirectory(): string {
+    const { directory, session } = this.driver.parts
+    return archiveDirectory(directory, session.archive)
   }
 
   /** @internal */
@@ -130,6 +141,11 @@ export abstract class WriterView<T> extends LogView<T> {
     if (!this.restarting) return false
     await this.changes.next().promise
     return true
+  }
+
+  /** Nobody else removes files of this log. */
+  protected override recheckSync(): boolean {
+    return false
   }
 
   /** @internal */

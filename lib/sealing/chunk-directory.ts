@@ -58,15 +58,20 @@ function wholeChunk(directory: string, files: readonly ChunkFileName[]): ChunkFi
   return form === undefined || !indexed ? undefined : new ChunkFile(directory, files[0], form, siblings)
 }
 
+/** Paths of the chunk files for which `wanted` holds. */
+export function* findChunks(directory: string, wanted: (chunk: { readonly first: number; readonly last: number }) => boolean): Procedure<string[]> {
+  const folder = chunksFolder(directory)
+  const names = (yield* io.list(folder)) ?? []
+  const matches = names.filter((name) => {
+    const chunk = parseChunkFile(name)
+    return chunk !== undefined && wanted(chunk)
+  })
+  return matches.map((name) => path.join(folder, name))
+}
+
 /** Removes the chunk files for which `goes` holds; they are derived, so a power loss may bring them back until the folder is synced. */
 export function* removeChunks(directory: string, goes: (chunk: { readonly first: number; readonly last: number }) => boolean): Procedure<void> {
-  const folder = chunksFolder(directory)
-  let removed = false
-  for (const name of (yield* io.list(folder)) ?? []) {
-    const chunk = parseChunkFile(name)
-    if (chunk === undefined || !goes(chunk)) continue
-    yield* io.unlink(path.join(folder, name))
-    removed = true
-  }
-  if (removed) yield* io.syncDirectory(folder)
+  const files = yield* findChunks(directory, goes)
+  for (const file of files) yield* io.unlink(file)
+  if (files.length > 0) yield* io.syncDirectory(chunksFolder(directory))
 }

@@ -11,7 +11,7 @@ import { chunksFolder, listChunks } from './chunk-directory.js'
 import type { ChunkFile } from './chunk-file.js'
 import type { ChunkPool } from './chunk-pool.js'
 import { ChunkSet } from './chunk-set.js'
-import { type ChunkHandle, ChunkLease, MISSING, openChunk } from './open-chunk.js'
+import { type ChunkHandle, ChunkLease, MISSING, OF_ANOTHER_SEGMENT, openChunk } from './open-chunk.js'
 
 const RESCAN_MS = 1000
 
@@ -28,6 +28,8 @@ export interface ChunkSource {
   readonly epoch: number
   readonly environment: { readonly kernels: Kernels; readonly runner: TaskRunner; readonly chunkPool: ChunkPool }
   prepare(segment: Segment): Procedure<void>
+  /** Called before anything is held against a chunk: whether a writer elsewhere has changed the segments since they were looked at. */
+  recheck(): Promise<boolean>
   /** Throws ERR_SEALOG_CLOSED: the folder may be another writer's by now. */
   checkOpen(): void
 }
@@ -140,7 +142,7 @@ export class ChunkStore {
   /** The handle stays in the pool, at least until those who wait have been woken. */
   async #open(chunk: ChunkFile): Promise<ChunkHandle | undefined> {
     const { environment } = this.#source
-    const opened = await environment.runner.run(this.#verify(chunk))
+    const opened = await this.#checked(chunk)
     if (typeof opened !== 'string') {
       // Of what was cut meanwhile, and of a log that was closed, nothing is kept.
       const handle = this.set.find(chunk.first) === chunk ? environment.chunkPool.put(chunk, opened) : opened
@@ -156,10 +158,29 @@ export class ChunkStore {
     return undefined
   }
 
+  /** Verified against the segment as it is, which may be replaced at any time, by a writer elsewhere too. */
+  async #checked(chunk: ChunkFile): Promise<ChunkHandle | string> {
+    const { segments, environment } = this.#source
+    for (;;) {
+      const segment = segments.find(chunk.first)
+      const changed = async () => segments.find(chunk.first) !== segment || (await this.#source.recheck())
+      try {
+        const opened = await environment.runner.run(this.#verify(chunk))
+        if (opened !== OF_ANOTHER_SEGMENT || !(await changed())) return opened
+      } catch (error) {
+        if (!(await changed())) throw error
+      }
+    }
+  }
+
   *#verify(chunk: ChunkFile): Procedure<ChunkHandle | string> {
     const { segments, environment, logId } = this.#source
     const segment = segments.find(chunk.first)
-    if (segment !== undefined && segment.header === undefined) yield* this.#source.prepare(segment)
+    if (segment !== undefined && segment.header === undefined) {
+      yield* this.#source.prepare(segment)
+      // Nobody else lets go of one that was replaced meanwhile.
+      if (segment.retired) yield* segment.release()
+    }
     return yield* openChunk(chunk, { logId, seed: segment?.header?.seed }, environment.kernels, environment.runner)
   }
 

@@ -72,6 +72,8 @@ export class ChunkHandle {
 }
 
 /** Chunks are derived: anybody may delete one, and the writer does when it cuts the log. */
+/** What is wrong with a chunk of a file that replaced the segment, or that was replaced. */
+export const OF_ANOTHER_SEGMENT = 'the chunk was made of another segment'
 export const MISSING = 'missing'
 
 /** Opens a chunk and checks it: names, index, and on the first time in this process every byte. A string says what is wrong, MISSING that a file is gone. */
@@ -109,7 +111,7 @@ function headerProblem(header: ChunkIndexHeader, file: ChunkFile, owner: ChunkOw
   const same = header.sequence === file.sequence && header.first === file.first && header.last === file.last && toHex(header.crc) === file.crc
   if (!same || header.form !== file.form) return 'the index is that of another chunk'
   if (Buffer.compare(header.logId, owner.logId) !== 0) return 'the chunk is of another log'
-  if (owner.seed !== undefined && header.seed !== owner.seed) return 'the chunk was made of another segment'
+  if (owner.seed !== undefined && header.seed !== owner.seed) return OF_ANOTHER_SEGMENT
   return undefined
 }
 

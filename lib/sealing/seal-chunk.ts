@@ -43,6 +43,7 @@ export function* sealChunk(job: SealJob, kernels: k.Kernels): Procedure<SealResu
   const temporary = path.join(folder, `${job.sequence}.tmp`)
   const temporaryIndex = path.join(folder, `${job.sequence}.idx.tmp`)
   const open: number[] = []
+  let chunk: ChunkFile
   try {
     open.push(yield* io.open(segment.path, constants.O_RDONLY))
     open.push(yield* io.open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC))
@@ -83,22 +84,22 @@ export function* sealChunk(job: SealJob, kernels: k.Kernels): Procedure<SealResu
     yield* io.write(positions, 0, header, temporaryIndex)
     yield* io.sync(positions, temporaryIndex)
     yield* io.sync(content, temporary)
-    const chunk = new ChunkFile(directory, { sequence: job.sequence, first, last, crc: toHex(crc) }, job.form)
+    chunk = new ChunkFile(directory, { sequence: job.sequence, first, last, crc: toHex(crc) }, job.form)
     chunk.bytes = numbers[k.RENDER_BYTES]
     chunk.verified = true
     if (segment.retired) return 'empty'
     yield* io.rename(temporaryIndex, chunk.indexPath)
     yield* io.rename(temporary, chunk.path)
     yield* io.syncDirectory(folder)
-    if (!segment.retired) return chunk
-    // The segment went while its chunk came: nobody else removes it.
-    for (const file of chunk.paths) yield* io.unlink(file)
-    return 'empty'
   } finally {
     for (const fd of open) yield* io.close(fd)
     yield* io.unlink(temporary)
     yield* io.unlink(temporaryIndex)
   }
+  if (!segment.retired) return chunk
+  // The segment went while its chunk came: nobody else removes it.
+  for (const file of chunk.paths) yield* io.unlink(file)
+  return 'empty'
 }
 
 function* render(job: SealJob, source: number, content: number, positions: number, end: number): Procedure<Float64Array> {

@@ -90,6 +90,12 @@ export class Sealer {
     this.#paused = false
   }
 
+  /** Segments from `base` on were replaced: what is gone of their chunks is sealed again. */
+  sealAgain(base: number): void {
+    this.#doneBelow = Math.min(this.#doneBelow, base)
+    this.kick()
+  }
+
   /** Ends with the chunk that is being rendered. */
   async pause(): Promise<void> {
     this.#stop()
@@ -129,13 +135,17 @@ export class Sealer {
         if (job === undefined || this.#paused) break
         const result = await this.#seal(job)
         if (result === 'unfinished') break
-        if (result === 'empty') this.#doneBelow = job.segment.end
-        else await this.#addSiblings(result)
+        if (typeof result === 'string') {
+          // One that was replaced meanwhile has chunks of its own.
+          if (!job.segment.retired) this.#doneBelow = job.segment.end
+        } else await this.#addSiblings(result)
       }
       for (const chunk of [...this.store.set.all]) if (!this.#paused) await this.#addSiblings(chunk)
       this.#failures = 0
     } catch (error) {
-      this.#fail(error, job)
+      // Its segment went meanwhile, and with it the file that was to be read.
+      if (job?.segment.retired === true) this.#again = true
+      else this.#fail(error, job)
     } finally {
       sealing.release()
     }
@@ -183,8 +193,14 @@ export class Sealer {
     let segment: Segment | undefined = segments.find(Math.max(this.#doneBelow, startOffset)) ?? segments.all[0]
     for (; segment !== undefined; segment = segments.after(segment)) {
       const active = segment === segments.last
-      if (!segment.closed && !active) return undefined
-      if (segment.header === undefined || segment.index === undefined) yield* this.#source.prepare(segment)
+      // Whoever replaces or removes it says when that is done.
+      if (segment.retired || (!segment.closed && !active)) return undefined
+      // One that is an archive has the chunks that it has: its records are read without them, and nobody opens it for them.
+      if (segment.archive !== undefined) {
+        this.#doneBelow = segment.end
+        continue
+      }
+      if ((segment.header === undefined || segment.index === undefined) && !(yield* this.#prepared(segment))) return undefined
       const { header } = segment
       if (header === undefined) throw new Error('the segment is not open')
       if (header.form !== 'none') {
@@ -198,6 +214,17 @@ export class Sealer {
       if (segment.closed) this.#doneBelow = segment.end
     }
     return undefined
+  }
+
+  /** False when it was replaced or removed meanwhile. */
+  *#prepared(segment: Segment): Procedure<boolean> {
+    try {
+      yield* this.#source.prepare(segment)
+    } catch (error) {
+      if (!segment.retired) throw error
+    }
+    if (segment.retired) yield* segment.release()
+    return !segment.retired
   }
 
   /** Where the sealed chunks of a segment end that follow each other from its base on. */

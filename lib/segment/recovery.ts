@@ -75,7 +75,7 @@ export function stopWord(stop: number): string {
 
 /**
  * Follows the tail (format.md rules 4 to 6). `segments`: the unclosed ones in order; `flags`: how to open them.
- * `link`: what the first header's prevChain and base must be, when that is known.
+ * `link`: what the first header's prevChain and base must be, when that is known. After an error none of them is open.
  */
 export function* readTail(
   context: RecoveryContext,
@@ -83,6 +83,15 @@ export function* readTail(
   flags: number,
   link: { chain: number; end: number } | undefined,
 ): Procedure<Tail> {
+  try {
+    return yield* followTail(context, segments, flags, link)
+  } catch (error) {
+    for (const segment of segments) yield* segment.release()
+    throw error
+  }
+}
+
+function* followTail(context: RecoveryContext, segments: readonly Segment[], flags: number, link: { chain: number; end: number } | undefined): Procedure<Tail> {
   const parts: TailPart[] = []
   let expected = link
   let proven = 0

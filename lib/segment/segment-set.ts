@@ -44,6 +44,12 @@ export class SegmentSet {
     return low
   }
 
+  /** Puts segments in the place of those with the same base. */
+  replace(segments: readonly Segment[]): void {
+    const byBase = new Map(segments.map((segment) => [segment.base, segment]))
+    this.#segments = this.#segments.map((segment) => byBase.get(segment.base) ?? segment)
+  }
+
   /** Takes segments out: those for which `gone` holds. */
   remove(gone: (segment: Segment) => boolean): Segment[] {
     const removed = this.#segments.filter(gone)

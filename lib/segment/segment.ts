@@ -7,10 +7,12 @@ import { decodeSegmentHeader, type SegmentHeader } from '../format/segment-heade
 import type { Kernels } from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
+import type { ArchivedSegment } from './archived-segment.js'
 import type { OffsetIndex } from './offset-index.js'
 
 /**
- * One segment file as readers see it. It is opened when first read and may be closed again when descriptors are short; `pins` keep it open.
+ * One segment as readers see it: its file, or the archive that took its place. It is opened when first read and may be closed again when descriptors are short;
+ * `pins` keep it open.
  */
 export class Segment {
   readonly directory: string
@@ -25,6 +27,8 @@ export class Segment {
   /** MANIFEST calls it closed. */
   closed: boolean
   index: OffsetIndex | undefined
+  /** Where its bytes are when its own file was given up; `fd` is the archive's then. */
+  readonly archive: ArchivedSegment | undefined
   fd = -1
   pins = 0
   /** For the least-recently-used closing of descriptors. */
@@ -32,15 +36,17 @@ export class Segment {
   /** Its file is to be closed (or was unlinked) as soon as nobody reads it. */
   retired = false
 
-  constructor(directory: string, base: number, generation: number, end: number, endPosition: number, closed: boolean) {
+  constructor(directory: string, base: number, generation: number, end: number, endPosition: number, closed: boolean, archive?: ArchivedSegment) {
     this.directory = directory
     this.base = base
     this.generation = generation
     this.end = end
     this.endPosition = endPosition
     this.closed = closed
+    this.archive = archive
   }
 
+  /** Of its own file, whether or not that is there. */
   get path(): string {
     return path.join(this.directory, SEGMENTS_DIRECTORY, segmentFile(this.base, this.generation))
   }
@@ -60,6 +66,13 @@ export class Segment {
   /** Opens the file if it is not, and checks that it is the one that belongs here. */
   *open(kernels: Kernels, logId: Uint8Array, flags: number = constants.O_RDONLY): Procedure<void> {
     if (this.fd >= 0) return
+    if (this.archive !== undefined) {
+      const opened = yield* this.archive.open(this, kernels, logId)
+      this.header = opened.header
+      this.index = opened.index
+      yield* this.#use(opened.fd)
+      return
+    }
     const fd = yield* io.open(this.path, flags)
     try {
       if (this.header === undefined) this.header = yield* readSegmentHeader(fd, this, kernels, logId)
@@ -67,6 +80,11 @@ export class Segment {
       yield* io.close(fd)
       throw error
     }
+    yield* this.#use(fd)
+  }
+
+  /** Somebody else may have been faster. */
+  *#use(fd: number): Procedure<void> {
     if (this.fd >= 0) yield* io.close(fd)
     else this.fd = fd
   }

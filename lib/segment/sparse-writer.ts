@@ -1,20 +1,19 @@
-import { constants } from 'node:fs'
 import { type Checksum, setU48, setU64, viewOf } from '../format/bytes.js'
 import {
   FLAG_BATCH_CONTINUES,
   FLAG_BATCH_INDEX,
   FLAG_KEY,
-  FOOTER_FRAME_BYTES,
   FRAME_HEADER_BYTES,
   FRAME_RECORD,
   FRAME_TOMBSTONE,
   frameBytes,
   SEGMENT_HEADER_BYTES,
 } from '../format/constants.js'
-import { chainOf, encodeCommit, encodeFooter } from '../format/frames.js'
-import { encodeSegmentHeader, type SegmentHeader } from '../format/segment-header.js'
+import { chainOf, encodeCommit } from '../format/frames.js'
+import type { SegmentHeader } from '../format/segment-header.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
+import { SparseFile } from './sparse-file.js'
 
 const GROUP_BYTES = 1024 * 1024
 
@@ -41,12 +40,8 @@ export interface SparseResult {
  * neighbours are those of the segment it replaces. The file is complete and synced when `finish` returns; renaming it is the caller's.
  */
 export class SparseWriter {
-  readonly path: string
   readonly #crc32c: Checksum
-  readonly #seed: number
-  readonly #header: Uint8Array
-  readonly #epoch: number
-  #fd = -1
+  readonly #file: SparseFile
   #position = SEGMENT_HEADER_BYTES
   #frames: Uint8Array[] = []
   #crcs: number[] = []
@@ -60,18 +55,17 @@ export class SparseWriter {
   #runningTime: number
 
   constructor(path: string, header: Omit<SegmentHeader, 'seed'>, crc32c: Checksum) {
-    const encoded = encodeSegmentHeader({ ...header, sparse: true }, crc32c)
-    this.path = path
     this.#crc32c = crc32c
-    this.#seed = encoded.seed
-    this.#header = encoded.bytes
-    this.#epoch = header.epoch
+    this.#file = new SparseFile(path, header, crc32c)
     this.#runningTime = header.runningTime
   }
 
-  *begin(): Procedure<void> {
-    this.#fd = yield* io.open(this.path, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC)
-    yield* io.write(this.#fd, 0, this.#header, this.path)
+  get path(): string {
+    return this.#file.path
+  }
+
+  begin(): Procedure<void> {
+    return this.#file.begin()
   }
 
   /** Survivors of one batch, in order; a batch is never divided over groups. */
@@ -102,7 +96,7 @@ export class SparseWriter {
       at += 2 + key.length
     }
     bytes.set(record.value, at)
-    const crc = this.#crc32c(bytes.subarray(4, FRAME_HEADER_BYTES + bodyLength), this.#seed)
+    const crc = this.#crc32c(bytes.subarray(4, FRAME_HEADER_BYTES + bodyLength), this.#file.seed)
     view.setUint32(0, crc, true)
     this.#frames.push(bytes)
     this.#crcs.push(crc)
@@ -124,17 +118,17 @@ export class SparseWriter {
         // The file is synced as a whole before it has a name.
         syncedOffset: 0,
         recordCount: this.#crcs.length,
-        epoch: this.#epoch,
+        epoch: this.#file.epoch,
         prevChain: this.#chain,
         chain,
         nextOffset: this.#lastOffset + 1,
         timestamp: Math.max(0, this.#runningTime),
       },
-      this.#seed,
+      this.#file.seed,
       this.#crc32c,
     )
     const bytes = Buffer.concat([...this.#frames, commit])
-    yield* io.write(this.#fd, this.#position, bytes, this.path)
+    yield* io.write(this.#file.fd, this.#position, bytes, this.path)
     this.#position += bytes.length
     this.#chain = chain
     this.#frames = []
@@ -142,39 +136,24 @@ export class SparseWriter {
     this.#groupBytes = 0
   }
 
-  /** Footer with the end of the range replaced and the link of what it replaces; then size and sync. */
+  /** As `SparseFile.finish`. */
   *finish(end: number, linkChain: number, closedAt: number): Procedure<SparseResult> {
     yield* this.#commit()
-    const bytes = this.#position + FOOTER_FRAME_BYTES
-    const footer = encodeFooter(
-      {
-        firstOffset: this.#count === 0 ? end : this.#firstOffset,
-        lastOffset: this.#count === 0 ? end : this.#lastOffset,
-        count: this.#count,
-        minTime: this.#minTime,
-        maxTime: this.#maxTime,
-        fileBytes: bytes,
-        contentChain: this.#chain,
-        linkChain,
-        chunks: 0,
-        nextOffset: end,
-        closedAt,
-      },
-      this.#seed,
-      this.#crc32c,
-    )
-    yield* io.write(this.#fd, this.#position, footer, this.path)
-    yield* io.truncate(this.#fd, bytes, this.path)
-    yield* io.sync(this.#fd, this.path)
-    yield* this.abandon()
+    const content = {
+      position: this.#position,
+      chain: this.#chain,
+      count: this.#count,
+      firstOffset: this.#firstOffset,
+      lastOffset: this.#lastOffset,
+      minTime: this.#minTime,
+      maxTime: this.#maxTime,
+    }
+    const bytes = yield* this.#file.finish(content, end, linkChain, closedAt)
     return { count: this.#count, bytes, contentChain: this.#chain }
   }
 
   /** Closes the file, complete or not. */
-  *abandon(): Procedure<void> {
-    if (this.#fd < 0) return
-    const fd = this.#fd
-    this.#fd = -1
-    yield* io.close(fd)
+  abandon(): Procedure<void> {
+    return this.#file.abandon()
   }
 }

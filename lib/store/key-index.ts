@@ -55,6 +55,15 @@ export class KeyIndex {
     abandoned.register(this, { kernels, handle }, this)
   }
 
+  /** @internal For requests of the kernels; the index must stay open and unchanged while they run. */
+  get handle(): IndexHandle {
+    return this.#handle
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
   get size(): number {
     return this.#kernels.indexSize(this.#handle)
   }

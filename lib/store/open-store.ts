@@ -6,7 +6,7 @@ import { environmentFor } from '../log/environment.js'
 import { Log } from '../log/log.js'
 import { checkDirectory, type LogOptions, resolveSession } from '../options.js'
 import { KeyIndex } from './key-index.js'
-import { loadSnapshot, type SnapshotInfo } from './snapshots.js'
+import { type DurableSnapshot, loadSnapshot } from './snapshots.js'
 import { type StoreOptions, type StoreSettings, splitOptions } from './store-options.js'
 import { foreignRecord, isOfStore, replay } from './store-records.js'
 
@@ -15,7 +15,7 @@ export interface OpenedStore<V> {
   readonly log: Log<V>
   readonly index: KeyIndex
   /** What was loaded. */
-  readonly snapshot: SnapshotInfo | undefined
+  readonly snapshot: DurableSnapshot | undefined
   /** Bytes that the log has beyond it. */
   readonly grown: number
   readonly settings: StoreSettings
@@ -41,6 +41,13 @@ export async function openStore<V>(directory: string, options: StoreOptions): Pr
       warn(
         'SEALOG_STORE_LOST',
         `${place}: repair gave up offsets ${lost.map(({ from: a, to }) => `${a} to ${to - 1}`).join(', ')}; keys written there have older values`,
+      )
+    }
+    const { committedOffset, compactedThrough } = log
+    if (compactedThrough > 0 && compactedThrough >= committedOffset) {
+      warn(
+        'SEALOG_STORE_LOST',
+        `${place}: repair cut the log at offset ${committedOffset}; older versions below ${compactedThrough} had been compacted away, so keys written behind the cut may have none or older values`,
       )
     }
     return { log, index, snapshot, grown, settings }

@@ -23,6 +23,20 @@ export interface SnapshotInfo {
   readonly bytes: number
 }
 
+/** A snapshot that is the one on disk, and what it is compared with the log by. */
+export interface DurableSnapshot extends SnapshotInfo {
+  readonly epoch: number
+  /** The frames of the records from here to its end are its proof: rewriting them would make it useless. */
+  readonly proofFrom: number
+}
+
+/** The index as of a commit that a snapshot holds. */
+export interface HeldVersion {
+  /** Not changed any more; the receiver closes it. */
+  readonly index: KeyIndex
+  readonly snapshot: DurableSnapshot
+}
+
 /** The index as of a commit. */
 export interface IndexVersion {
   /** Not changed any more; the receiver closes it. */
@@ -37,17 +51,17 @@ export class Snapshots<V> {
   readonly #threshold: number
   /** Frame bytes committed since the last snapshot, or the last attempt. */
   #grown = 0
-  #running: Promise<SnapshotInfo> | undefined
+  #running: Promise<DurableSnapshot> | undefined
   /** File work of the one that is running. */
   #task: { finishSync(): unknown } | undefined
   #stopped = false
   /** The directory may be another's by now. */
   #ended = false
-  #last: SnapshotInfo | undefined
+  #last: DurableSnapshot | undefined
   #failures = 0
 
   /** `threshold`: Infinity takes none in the background. `last`: what was found at open. `grown`: what the log has beyond it. */
-  constructor(log: Log<V>, version: () => IndexVersion, threshold: number, last: SnapshotInfo | undefined, grown: number) {
+  constructor(log: Log<V>, version: () => IndexVersion, threshold: number, last: DurableSnapshot | undefined, grown: number) {
     this.#log = log
     this.#version = version
     this.#threshold = threshold
@@ -56,7 +70,12 @@ export class Snapshots<V> {
   }
 
   stats(): Pick<StoreStats, 'snapshot' | 'bytesSinceSnapshot' | 'snapshotRunning' | 'snapshotFailures'> {
-    return { snapshot: this.#last, bytesSinceSnapshot: this.#grown, snapshotRunning: this.#running !== undefined, snapshotFailures: this.#failures }
+    return {
+      snapshot: this.#last && infoOf(this.#last),
+      bytesSinceSnapshot: this.#grown,
+      snapshotRunning: this.#running !== undefined,
+      snapshotFailures: this.#failures,
+    }
   }
 
   /** The log has grown. */
@@ -72,8 +91,28 @@ export class Snapshots<V> {
   /** A snapshot of everything that is committed now. */
   async take(): Promise<SnapshotInfo> {
     while (this.#running !== undefined) await this.#running.catch(() => {})
+    this.#checkGoing()
+    return infoOf(await this.#start())
+  }
+
+  /** The index as the newest snapshot has it, which is taken now when anything was committed since the last one. */
+  async hold(): Promise<HeldVersion> {
+    while (this.#running !== undefined) await this.#running.catch(() => {})
+    this.#checkGoing()
+    const { index, end } = this.#version()
+    try {
+      const last = this.#last
+      const current = last !== undefined && last.endOffset === end && last.epoch === this.#log.epoch
+      // Begun in this very moment, it is of the same version.
+      return { index, snapshot: current ? last : await this.#start() }
+    } catch (error) {
+      index.close()
+      throw error
+    }
+  }
+
+  #checkGoing(): void {
     if (this.#stopped) throw new LogError('ERR_SEALOG_CLOSED', `${this.#log.directory} is closed`)
-    return this.#start()
   }
 
   /** No more snapshots; resolves when the one under way has ended, which it does soon. */
@@ -118,13 +157,13 @@ export class Snapshots<V> {
     return path.join(this.#log.directory, SNAPSHOT_FILE)
   }
 
-  #start(): Promise<SnapshotInfo> {
+  #start(): Promise<DurableSnapshot> {
     this.#grown = 0
     this.#running = this.#write().then(
-      (info) => {
+      (snapshot) => {
         this.#running = undefined
-        this.#last = info
-        return info
+        this.#last = snapshot
+        return snapshot
       },
       (error: unknown) => {
         this.#running = undefined
@@ -135,7 +174,7 @@ export class Snapshots<V> {
     return this.#running
   }
 
-  async #write(): Promise<SnapshotInfo> {
+  async #write(): Promise<DurableSnapshot> {
     const log = this.#log
     const { kernels } = log.environment
     const { epoch } = log
@@ -159,7 +198,7 @@ export class Snapshots<V> {
       if (log.epoch !== epoch) throw new LogError('ERR_SEALOG_EPOCH', `${log.directory} was opened anew meanwhile`, { epoch: log.epoch })
       await this.#run(io.rename(temporary, this.#file))
       await this.#run(io.syncDirectory(log.directory))
-      return { endOffset: end, entries: header.entries, bytes }
+      return { endOffset: end, entries: header.entries, bytes, epoch, proofFrom }
     } catch (error) {
       // On a full disk it would be in the way; otherwise the next open removes it.
       if (!this.#ended) await this.#run(io.unlink(temporary)).catch(() => {})
@@ -171,7 +210,7 @@ export class Snapshots<V> {
 }
 
 /** Fills the empty `index` from the snapshot of the log, if there is one that can be proved to be of this log as it is; else warns and leaves the index empty. */
-export async function loadSnapshot<V>(log: Log<V>, index: KeyIndex): Promise<SnapshotInfo | undefined> {
+export async function loadSnapshot<V>(log: Log<V>, index: KeyIndex): Promise<DurableSnapshot | undefined> {
   const { runner, kernels } = log.environment
   const file = path.join(log.directory, SNAPSHOT_FILE)
   try {
@@ -184,10 +223,12 @@ export async function loadSnapshot<V>(log: Log<V>, index: KeyIndex): Promise<Sna
     if (end > log.committedOffset) throw new UnusableSnapshot(`it reaches to offset ${end}, the log to ${log.committedOffset}`)
     if (end < log.startOffset || (proofFrom < log.startOffset && proofFrom < end))
       throw new UnusableSnapshot(`it cannot be compared with the log, which begins at offset ${log.startOffset} now`)
+    if (end <= log.compactedThrough && log.compactedThrough > 0)
+      throw new UnusableSnapshot(`it is older than what was compacted through offset ${log.compactedThrough}`)
     if (header.lost !== lostRangesCrc(log.lost, end, kernels)) throw new UnusableSnapshot('the log was repaired since')
     if (header.proof !== (await proofOf(log, proofFrom, end))) throw new UnusableSnapshot(`the log has other records below offset ${end}`)
     await runner.run(readSnapshotEntries(file, index, log.startOffset, kernels))
-    return { endOffset: end, entries: header.entries, bytes }
+    return { endOffset: end, entries: header.entries, bytes, epoch: header.epoch, proofFrom }
   } catch (error) {
     if (!(error instanceof UnusableSnapshot || error instanceof LogError)) throw error
     warn('SEALOG_SNAPSHOT', `${file} is ignored, the log is replayed: ${error.message}`)
@@ -196,7 +237,12 @@ export async function loadSnapshot<V>(log: Log<V>, index: KeyIndex): Promise<Sna
   }
 }
 
-function firstProved<V>(log: Log<V>, end: number): number {
+function infoOf({ endOffset, entries, bytes }: DurableSnapshot): SnapshotInfo {
+  return { endOffset, entries, bytes }
+}
+
+/** First record whose frame proves a snapshot that ends at `end`. */
+export function firstProved<V>(log: Log<V>, end: number): number {
   const kept = log.lost.reduce((from, range) => (range.from < end ? Math.max(from, Math.min(range.to, end)) : from), log.startOffset)
   return Math.max(kept, end - PROOF_RECORDS, 0)
 }

@@ -1,6 +1,7 @@
 import type { TieredCacheSettings, TierLimits } from '../cache/tiered-cache.js'
 import { optionError } from '../errors.js'
 import { checkNames, integer, type LogOptions } from '../options.js'
+import { type CompactionOptions, type CompactionSettings, resolveCompaction } from './compaction-options.js'
 import type { ReplayProgress } from './store-records.js'
 
 /** One tier of the record cache. */
@@ -21,7 +22,10 @@ export interface RecordCacheOptions {
   maxBytes?: number
 }
 
-/** Options of `Store.open`: those of `Log.open`, and these. `seal` is `false` unless given: a new store has no sealed chunks. */
+/**
+ * Options of `Store.open`: those of `Log.open`, and these. `seal` is `false` unless given: a new store has no sealed chunks. `retention` only with `archive: 'archive'`:
+ * what is oldest in the log may be the newest version of a key; compaction removes what is not needed.
+ */
 export interface StoreOptions extends LogOptions {
   /**
    * Bytes that the log grows by before the key index is written to a snapshot in the background; never less than the last snapshot had.
@@ -30,6 +34,8 @@ export interface StoreOptions extends LogOptions {
   snapshotBytes?: number | false
   /** Keeps values that are read in memory. `false`: nothing. Default: 5,000 and 50,000 records, 5 minutes and 1 hour, 64 MiB. */
   recordCache?: false | RecordCacheOptions
+  /** Rewriting closed segments in the background without what is not needed any more; `false`: only by `compact()`. */
+  compaction?: CompactionOptions | false
   /** Called while the log is replayed at open, about once per MiB. */
   onProgress?: (progress: ReplayProgress) => void
 }
@@ -39,6 +45,7 @@ export interface StoreSettings {
   readonly snapshotBytes: number
   /** undefined: nothing is cached. */
   readonly recordCache: TieredCacheSettings | undefined
+  readonly compaction: CompactionSettings<unknown> | undefined
   readonly onProgress: ((progress: ReplayProgress) => void) | undefined
 }
 
@@ -52,11 +59,15 @@ const TIER_OPTIONS: ReadonlySet<string> = new Set<keyof RecordCacheTierOptions>(
 /** The store's own options, checked, and what is left for the log, which refuses what is no object. */
 export function splitOptions(options: StoreOptions): { settings: StoreSettings; logOptions: LogOptions } {
   const isObject = typeof options === 'object' && options !== null
-  const { snapshotBytes, recordCache, onProgress, ...logOptions } = isObject ? options : {}
+  const { snapshotBytes, recordCache, compaction, onProgress, ...logOptions } = isObject ? options : {}
   if (onProgress !== undefined && typeof onProgress !== 'function') throw optionError('onProgress', onProgress, 'a function')
+  const { retention } = logOptions
+  if (retention !== undefined && retention.archive !== 'archive')
+    throw optionError('retention', retention, "in a store one with archive: 'archive', which keeps every key")
   const settings: StoreSettings = {
     snapshotBytes: snapshotBytes === false ? Number.POSITIVE_INFINITY : integer(snapshotBytes, 'snapshotBytes', 1, 2 ** 50, DEFAULT_SNAPSHOT_BYTES),
     recordCache: recordCache === false ? undefined : cacheSettings(recordCache ?? {}),
+    compaction: resolveCompaction(compaction),
     onProgress,
   }
   return { settings, logOptions: isObject ? logOptions : options }

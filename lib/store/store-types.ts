@@ -2,6 +2,7 @@ import type { RecordCacheStats } from '../cache/tiered-cache.js'
 import { argumentError } from '../errors.js'
 import type { LogStats } from '../log/stats.js'
 import { checkNames } from '../options.js'
+import type { CompactionStats } from './compaction.js'
 import type { Key } from './keys.js'
 import type { SnapshotInfo } from './snapshots.js'
 
@@ -30,6 +31,7 @@ export interface StoreStats {
   readonly snapshotFailures: number
   /** undefined: the store was opened with `recordCache: false`. */
   readonly recordCache: RecordCacheStats | undefined
+  readonly compaction: CompactionStats
   readonly log: LogStats
 }
 

@@ -11,6 +11,12 @@ interface PendingRead<V> {
   reject(error: unknown): void
 }
 
+/** When a read began: what it finds is cached only if the log was not opened anew and the cache not dropped since. */
+interface Moment {
+  readonly epoch: number
+  readonly clears: number | undefined
+}
+
 /** Values of keys by the offsets that the index has for them: from the record cache, or else from the log and then cached. */
 export class StoreValues<V> {
   readonly #log: Log<V>
@@ -41,21 +47,21 @@ export class StoreValues<V> {
 
   /** The same without file work on this thread, for an encoded key; reads that are asked for in one turn share a request. undefined: it was deleted meanwhile. */
   async read(key: Uint8Array, offset: number): Promise<V | undefined> {
-    const { epoch } = this.#log
+    const moment = this.#moment()
     const record = await new Promise<Record<V> | undefined>((resolve, reject) => {
       if (this.#reads.push({ offset, resolve, reject }) === 1) process.nextTick(this.#sendReads)
     })
-    return this.#take(record, key, offset, epoch)
+    return this.#take(record, key, offset, moment)
   }
 
   /** Values of several encoded keys, in their order, cached or not; `offsets` below 0: there is none. */
   async readMany(keys: readonly Uint8Array[], offsets: readonly number[]): Promise<(V | undefined)[]> {
-    const { epoch } = this.#log
+    const moment = this.#moment()
     const values = offsets.map((offset) => (offset < 0 ? undefined : this.cached(offset)))
     const missing = [...keys.keys()].filter((i) => offsets[i] >= 0 && values[i] === undefined)
     if (missing.length === 0) return values
     const records = await this.#log.getMany(missing.map((i) => offsets[i]))
-    for (const [at, i] of missing.entries()) values[i] = await this.#take(records[at], keys[i], offsets[i], epoch)
+    for (const [at, i] of missing.entries()) values[i] = await this.#take(records[at], keys[i], offsets[i], moment)
     return values
   }
 
@@ -65,7 +71,11 @@ export class StoreValues<V> {
     return records.map((record, i) => this.#checked(record, keys[i], offsets[i]))
   }
 
-  #take(record: Record<V> | undefined, key: Uint8Array, offset: number, epoch: number): V | undefined | Promise<V | undefined> {
+  #moment(): Moment {
+    return { epoch: this.#log.epoch, clears: this.#cache?.clears }
+  }
+
+  #take(record: Record<V> | undefined, key: Uint8Array, offset: number, moment: Moment): V | undefined | Promise<V | undefined> {
     const now = this.#log.closed ? offset : this.#index().getEncoded(key)
     if (record === undefined && now !== offset) {
       // The version was replaced while it was looked for, and compacted away.
@@ -73,7 +83,7 @@ export class StoreValues<V> {
     }
     const value = this.#checked(record, key, offset)
     // Only what the key has at this moment is cached: while it was read it may have been written, or the log cut and opened anew.
-    if (now === offset && this.#log.epoch === epoch && !this.#log.closed) this.#cache?.add(offset, value)
+    if (now === offset && this.#log.epoch === moment.epoch && this.#cache?.clears === moment.clears && !this.#log.closed) this.#cache?.add(offset, value)
     return value
   }
 

@@ -1,16 +1,19 @@
-import { LogError, OffsetTruncatedError } from '../errors.js'
+import { compactedError, LogError, OffsetTruncatedError } from '../errors.js'
 import type { Backend } from '../kernels/kernels.js'
 import { BatchWriter, type BatchWriterOptions } from '../log/batch-writer.js'
 import type { Log } from '../log/log.js'
 import type { LogView } from '../log/log-view.js'
 import { listOf } from '../log/record-encoder.js'
 import type { CodecName, Durability } from '../options.js'
+import { type CompactionResult, Compactor } from './compaction.js'
+import { type CompactCallOptions, type CompactionSettings, resolveCall } from './compaction-options.js'
 import { versionAt } from './history.js'
 import { IndexChanges } from './index-changes.js'
 import { KeyIndex } from './key-index.js'
 import { type EncodedRange, encodeRange, type RangeOptions } from './key-range.js'
 import { encodeKey, type Key } from './keys.js'
 import { type OpenedStore, openStore } from './open-store.js'
+import { OpenViews } from './open-views.js'
 import { type SnapshotInfo, Snapshots } from './snapshots.js'
 import { entriesOf, keysOf } from './store-iterators.js'
 import type { StoreOptions } from './store-options.js'
@@ -33,6 +36,10 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
   readonly #cache: ValueCache<V> | undefined
   readonly #values: StoreValues<V>
   readonly #snapshots: Snapshots<V>
+  /** Versions of the index that iterators go by: compaction keeps what they lead to. */
+  readonly #views = new OpenViews()
+  readonly #compaction: CompactionSettings<V> | undefined
+  readonly #compactor: Compactor<V>
   /** The index holds the records of `#epoch` below. */
   #applied: number
   #epoch: number
@@ -43,7 +50,7 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
   #reopening: Promise<void> | undefined
   #closed: Promise<void> | undefined
 
-  private constructor({ log, index, grown, snapshot, settings: { recordCache, snapshotBytes } }: OpenedStore<V>) {
+  private constructor({ log, index, grown, snapshot, settings: { recordCache, snapshotBytes, compaction } }: OpenedStore<V>) {
     this.#log = log
     this.#index = index
     this.#cache = recordCache === undefined ? undefined : new ValueCache<V>(log.directory, recordCache, (tick) => log.environment.addTick(tick))
@@ -59,6 +66,15 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
     this.#epoch = log.epoch
     this.#seenBytes = log.commitDriver().queue.committedBytes
     this.#snapshots = new Snapshots(log, () => ({ index: this.#index.copy(), end: this.#applied }), snapshotBytes, snapshot, grown)
+    this.#compaction = compaction as CompactionSettings<V> | undefined
+    const source = {
+      log,
+      snapshots: this.#snapshots,
+      views: this.#views,
+      checkWritable: () => this.#checkWritable(),
+      valuesChanged: () => this.#cache?.clear(),
+    }
+    this.#compactor = new Compactor(source, this.#compaction)
     log.observe(this.#advanced)
     // After a long replay the next open shall not need one.
     if (log.readOnlyReason === undefined) this.#snapshots.note(0)
@@ -119,7 +135,7 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
 
   /**
    * The value of a key; undefined: there is none. With `at` the value at that offset, which is found by reading backwards from there; ERR_SEALOG_OFFSET_TRUNCATED
-   * below the start of the log. In mode `none` a write of this key that was accepted is written first.
+   * below the start of the log, ERR_SEALOG_COMPACTED where compaction may have removed it. In mode `none` a write of this key that was accepted is written first.
    */
   async get(key: Key, options?: GetOptions): Promise<V | undefined> {
     this.#checkOpen()
@@ -189,14 +205,17 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
     const view = async () => {
       if (this.#writes.owed) await this.#log.flush()
       check()
-      return this.#index.copy()
+      return this.#views.add(this.#index.copy())
     }
     return { range, view, check }
   }
 
   async #getAt(key: Uint8Array, at: number): Promise<V | undefined> {
-    if (at < this.#log.startOffset) throw new OffsetTruncatedError(at, this.#log.startOffset)
-    const version = await versionAt(this.#log, key, Math.min(at, this.#log.committedOffset - 1))
+    const log = this.#log
+    if (at < log.startOffset) throw new OffsetTruncatedError(at, log.startOffset)
+    if (at < log.compactedThrough) throw compactedError(this.directory, at, log.compactedThrough)
+    const version = await versionAt(log, key, Math.min(at, log.committedOffset - 1))
+    if (at < log.compactedThrough) throw compactedError(this.directory, at, log.compactedThrough)
     return version === undefined || version.tombstone ? undefined : version.value
   }
 
@@ -307,6 +326,16 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
   }
 
   /**
+   * Rewrites closed segments without versions and tombstones that nobody can read any more, beside other work; it takes a snapshot first, which `get` with `at` cannot go
+   * behind afterwards. One pass at a time over all stores of this thread. Errors: ERR_SEALOG_NO_SPACE, ERR_SEALOG_CHECKSUM for damage that it meets; the store is as it was then,
+   * segments that were rewritten before stay so.
+   */
+  async compact(options: CompactCallOptions<V> = {}): Promise<CompactionResult> {
+    this.#checkWritable()
+    return this.#compactor.compact(resolveCall(options, this.#compaction))
+  }
+
+  /**
    * After a failure: has the log verified from disk and the index follow it, and makes this object writable again. Writes meanwhile are refused with
    * ERR_SEALOG_CONFLICT. Does nothing on a store that has not failed.
    */
@@ -346,6 +375,7 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
       pendingWrites: this.#writes.pending,
       ...this.#snapshots.stats(),
       recordCache: this.#cache?.stats(),
+      compaction: this.#compactor.stats,
       log: this.#log.stats(),
     }
   }
@@ -361,7 +391,7 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    await this.#snapshots.stop()
+    await Promise.all([this.#snapshots.stop(), this.#compactor.stop()])
     await this.#reopening?.catch(() => {})
     try {
       await this.#log.close()
@@ -375,6 +405,7 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
     if (this.#reopening !== undefined) throw new LogError('ERR_SEALOG_CONFLICT', `${this.directory} is being reopened`)
     this.#closed ??= Promise.resolve()
     this.#snapshots.stopSync()
+    this.#compactor.stopSync()
     try {
       this.#log.closeSync()
     } finally {

@@ -12,6 +12,7 @@ export class ValueCache<V> {
   readonly #records: TieredCache<V>
   readonly #addTick: AddTick
   #swept = false
+  #clears = 0
 
   constructor(directory: string, settings: TieredCacheSettings, addTick: AddTick) {
     this.#records = new TieredCache<V>(directory, settings)
@@ -48,7 +49,13 @@ export class ValueCache<V> {
     this.#records.replaced(offset)
   }
 
+  /** How often everything was dropped: what was read before may not be what the records hold now. */
+  get clears(): number {
+    return this.#clears
+  }
+
   clear(): void {
+    this.#clears++
     this.#records.clear()
   }
 

@@ -27,6 +27,30 @@ export interface ChannelMessages {
   'sealog:seal:done': { readonly log: string; readonly chunk: number; readonly duration: number; readonly bytes: number; readonly records: number }
   /** Sealing failed; it is tried again after `retryInMs`. */
   'sealog:seal:error': { readonly log: string; readonly chunk: number; readonly error: Error; readonly retryInMs: number }
+  /** A pass of compaction over a store ended. `segments` were rewritten; `bytesBefore` and `bytesAfter`: theirs. */
+  'sealog:compact:done': {
+    readonly log: string
+    readonly duration: number
+    readonly segments: number
+    readonly recordsRemoved: number
+    readonly bytesBefore: number
+    readonly bytesAfter: number
+    readonly throughOffset: number
+  }
+  /** A pass of retention removed something. `bytes`: of segment files and archives that went. */
+  'sealog:retention:done': { readonly log: string; readonly startOffset: number; readonly segments: number; readonly bytes: number }
+  /** A pass of retention in the background failed; the next one comes after the usual time. */
+  'sealog:retention:error': { readonly log: string; readonly error: Error }
+  /** A consumer lagged more than it may and was dropped: retention keeps nothing for it any more. */
+  'sealog:consumer:drop': { readonly log: string; readonly consumer: string; readonly lagBytes: number; readonly maxLagBytes: number }
+  /** A segment, by its first offset, is being archived. */
+  'sealog:archive:start': { readonly log: string; readonly base: number }
+  /** It is archived and was read back. `segmentBytes` and `bytes`: of the segment and of its archive. */
+  'sealog:archive:done': { readonly log: string; readonly base: number; readonly duration: number; readonly segmentBytes: number; readonly bytes: number }
+  /** It could not be archived; it is tried again after `retryInMs`. */
+  'sealog:archive:error': { readonly log: string; readonly base: number; readonly error: Error; readonly retryInMs: number }
+  /** It is damaged: it is set aside, and not archived. */
+  'sealog:archive:quarantine': { readonly log: string; readonly base: number; readonly error: Error }
   /** A read ended. `records` and `bytes` (of values) count what it gave; `source`: where it came from. */
   'sealog:read': {
     readonly log: string
@@ -46,7 +70,7 @@ export type EvictionReason = 'records' | 'age' | 'bytes' | 'budget' | 'truncated
 export type RecordCacheEvictionReason = 'records' | 'age' | 'bytes' | 'replaced'
 /** Why an answer did not go by sendfile. */
 export type FallbackReason = 'tls' | 'http2' | 'wrapped' | 'too_small' | 'not_sealed' | 'platform'
-export type ErrorOperation = 'append' | 'read' | 'seal' | 'serve'
+export type ErrorOperation = 'append' | 'read' | 'seal' | 'archive' | 'serve' | 'compact'
 
 type ChannelName = keyof ChannelMessages
 
@@ -72,6 +96,14 @@ export const sendfileError = typed('sealog:sendfile:error')
 export const sealStart = typed('sealog:seal:start')
 export const sealDone = typed('sealog:seal:done')
 export const sealError = typed('sealog:seal:error')
+export const compactionDone = typed('sealog:compact:done')
+export const retentionDone = typed('sealog:retention:done')
+export const retentionError = typed('sealog:retention:error')
+export const consumerDrop = typed('sealog:consumer:drop')
+export const archiveStart = typed('sealog:archive:start')
+export const archiveDone = typed('sealog:archive:done')
+export const archiveError = typed('sealog:archive:error')
+export const archiveQuarantine = typed('sealog:archive:quarantine')
 export const readDone = typed('sealog:read')
 export const commitDone = typed('sealog:commit')
 export const operationError = typed('sealog:error')

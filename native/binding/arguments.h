@@ -29,7 +29,7 @@ struct ArrayView {
 // The arguments of a call. Each getter returns false, with an exception pending, for what has another type.
 class Arguments {
  public:
-  static constexpr size_t kMax = 13;
+  static constexpr size_t kMax = 14;
 
   Arguments(napi_env env, napi_callback_info info, size_t expected);
 

@@ -70,6 +70,25 @@ void Environment::AddIndexBytes(int64_t bytes) {
   unreported_index_bytes_ = 0;
 }
 
+void Environment::ReleaseVersions(FileRequest* request) {
+  for (const auto& version : request->versions) {
+    const uint64_t before = version->Bytes();
+    version->Clear();
+    AddIndexBytes(static_cast<int64_t>(version->Bytes()) - static_cast<int64_t>(before));
+  }
+  request->versions.clear();
+}
+
+double Environment::AddDictionary(std::shared_ptr<Dictionary> dictionary) {
+  dictionaries_[++last_dictionary_] = std::move(dictionary);
+  return last_dictionary_;
+}
+
+std::shared_ptr<Dictionary> Environment::FindDictionary(double handle) const {
+  const auto found = dictionaries_.find(handle);
+  return found == dictionaries_.end() ? nullptr : found->second;
+}
+
 void Environment::SetReferenced(bool referenced) {
   if (stopped_) return;
   if (referenced) {
@@ -86,9 +105,10 @@ void Environment::Stop() {
   const bool commits_ended = kernel_->committer.Stop(kPatienceMs);
   const auto patience = [begin] { return std::max(kPatienceMs - (MonotonicMs() - begin), kMinPatienceMs); };
   const bool seals_ended = kernel_->seals.Stop(patience());
+  const bool archives_ended = kernel_->archives.Stop(patience());
   const bool requests_ended = kernel_->requests.Stop(patience());
   const bool sends_ended = kernel_->pump.Stop(patience());
-  abandoned_ = !requests_ended || !sends_ended || !seals_ended || !commits_ended;
+  abandoned_ = !requests_ended || !sends_ended || !seals_ended || !archives_ended || !commits_ended;
   kernel_->events.Close();
   napi_release_threadsafe_function(wake_loop_, napi_tsfn_abort);
 }
@@ -142,6 +162,7 @@ void Environment::Release(BoundRequest* request) {
   for (napi_ref array : request->arrays) {
     if (array != nullptr) napi_delete_reference(env_, array);
   }
+  ReleaseVersions(&request->request);
   if (request->request.operation == FileOperation::kList && request->request.status >= 0) {
     KeepText(request->ticket, std::move(request->request.text));
   }

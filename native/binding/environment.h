@@ -2,11 +2,13 @@
 
 #include <node_api.h>
 
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "../core/committer.h"
+#include "../core/compression.h"
 #include "../core/event_queue.h"
 #include "../core/ordered_index_table.h"
 #include "../core/pump.h"
@@ -24,6 +26,7 @@ struct Limits {
   int write_threads;
   int reader_threads;
   int seal_threads;
+  int archive_threads;
   int send_threads;
   uint64_t cache_bytes;
 };
@@ -51,9 +54,13 @@ struct Kernel {
         committer(io, events, limits.write_threads, limits.sync_threads, limits.cache_bytes),
         requests(io, events, limits.reader_threads),
         seals(io, events, limits.seal_threads, "sealog-seal", ThreadPriority::kLow),
+        archives(io, events, limits.archive_threads, "sealog-archive", ThreadPriority::kLow),
         pump(io, events, limits.send_threads) {}
 
-  RequestPool& PoolFor(FileOperation operation) { return IsLongWork(operation) ? seals : requests; }
+  RequestPool& PoolFor(FileOperation operation) {
+    if (operation == FileOperation::kPack) return archives;
+    return IsLongWork(operation) ? seals : requests;
+  }
 
   PosixIo posix;
   RecordingIo recording{posix};
@@ -61,9 +68,11 @@ struct Kernel {
   CurrentIo io{posix};
   EventQueue events;
   Committer committer;
+  Decompressors decompressors;
   RequestPool requests;
   // For long work, behind everything else.
   RequestPool seals;
+  RequestPool archives;
   Pump pump;
 };
 
@@ -79,8 +88,17 @@ class Environment {
   Pump& GetPump() { return kernel_->pump; }
   Io& GetIo() { return kernel_->io.Get(); }
   OrderedIndexTable& Indexes() { return indexes_; }
+  Decompressors& GetDecompressors() { return kernel_->decompressors; }
+
+  double AddDictionary(std::shared_ptr<Dictionary> dictionary);
+  // Null: there is none.
+  std::shared_ptr<Dictionary> FindDictionary(double handle) const;
+  // False: there is none.
+  bool RemoveDictionary(double handle) { return dictionaries_.erase(handle) > 0; }
   // Tells the garbage collector, from time to time, what indexes have taken or, negative, given back.
   void AddIndexBytes(int64_t bytes);
+  // Frees the versions that a request, which is done, has looked at.
+  void ReleaseVersions(FileRequest* request);
 
   // Whether the event loop stays alive for rows that are to come.
   void SetReferenced(bool referenced);
@@ -126,6 +144,9 @@ class Environment {
   std::unordered_map<double, BoundRequest*> requests_;
   OrderedIndexTable indexes_;
   int64_t unreported_index_bytes_ = 0;
+  // Handles are not used again.
+  std::unordered_map<double, std::shared_ptr<Dictionary>> dictionaries_;
+  double last_dictionary_ = 0;
   // Of lists that are done.
   std::unordered_map<double, std::string> texts_;
   // Rows in `shared.events` that `wake` is looking at; and those of calls of `wake` further up the stack.

@@ -10,6 +10,37 @@ namespace sealog {
 
 namespace {
 
+// The indexes that a compaction names, as they are now.
+bool TakeVersions(const Arguments& arguments, FileRequest* request) {
+  const auto take = [&](double handle) {
+    const OrderedIndex* index = arguments.GetEnvironment().Indexes().Find(handle);
+    if (index == nullptr) {
+      ThrowMistake(arguments.Env(), "there is no such index");
+      return false;
+    }
+    request->versions.emplace_back(index->Copy());
+    return true;
+  };
+  if (!take(request->numbers[kCompactIndex])) return false;
+  for (size_t i = kCompactLength; i < request->numbers_length; i++) {
+    if (!take(request->numbers[i])) return false;
+  }
+  return true;
+}
+
+// For a request whose numbers are there.
+bool FindDictionary(const Arguments& arguments, FileRequest* request) {
+  const bool packs = request->operation == FileOperation::kPack;
+  if (!packs && request->operation != FileOperation::kUnpack) return true;
+  Environment& environment = arguments.GetEnvironment();
+  request->decompressors = &environment.GetDecompressors();
+  const double handle = request->numbers[packs ? kPackDictionary : kUnpackDictionary];
+  if (handle == -1) return true;
+  request->dictionary = environment.FindDictionary(handle);
+  if (request->dictionary == nullptr) ThrowMistake(arguments.Env(), "there is no such dictionary");
+  return request->dictionary != nullptr;
+}
+
 // Reads operation, fd, a, b, bytes, numbers, table, path, path2 from argument `first` on.
 bool ReadRequest(const Arguments& arguments, size_t first, FileRequest* request) {
   double operands[4];
@@ -35,8 +66,12 @@ bool ReadRequest(const Arguments& arguments, size_t first, FileRequest* request)
   request->entries = entries.data;
   request->entries_length = entries.length;
   const char* mistake = CheckFileRequest(*request);
-  if (mistake != nullptr) ThrowMistake(arguments.Env(), mistake);
-  return mistake == nullptr;
+  if (mistake != nullptr) {
+    ThrowMistake(arguments.Env(), mistake);
+    return false;
+  }
+  if (request->operation == FileOperation::kCompact) return TakeVersions(arguments, request);
+  return FindDictionary(arguments, request);
 }
 
 napi_value Request(napi_env env, napi_callback_info info) {
@@ -60,6 +95,7 @@ napi_value RequestSync(napi_env env, napi_callback_info info) {
   FileRequest request;
   if (!ReadRequest(arguments, 0, &request)) return nullptr;
   ExecuteFileRequest(arguments.GetEnvironment().GetIo(), &request);
+  arguments.GetEnvironment().ReleaseVersions(&request);
   if (request.operation == FileOperation::kList) arguments.GetEnvironment().KeepText(0, std::move(request.text));
   return MakeNumber(env, static_cast<double>(request.status));
 }

@@ -11,6 +11,7 @@ bool DefineCommitFunctions(napi_env env, napi_value kernels, Environment* enviro
 bool DefineCacheFunctions(napi_env env, napi_value kernels, Environment* environment);
 bool DefineIndexFunctions(napi_env env, napi_value kernels, Environment* environment);
 bool DefineFileFunctions(napi_env env, napi_value kernels, Environment* environment);
+bool DefineDictionaryFunctions(napi_env env, napi_value kernels, Environment* environment);
 bool DefineSocketFunctions(napi_env env, napi_value kernels, Environment* environment);
 // Those of `Testing`.
 bool DefineTestingFunctions(napi_env env, napi_value testing, Environment* environment);

@@ -13,15 +13,17 @@ namespace sealog {
 // under way while the next is filled: the sync at the end would else hold up every other sync on the same disk.
 class BufferedWriter {
  public:
-  // The buffer belongs to the caller and must outlive the writer; `capacity` is at least 1.
-  BufferedWriter(Io& io, int fd, uint64_t position, uint8_t* buffer, size_t capacity)
+  // The buffer belongs to the caller and must outlive the writer; `capacity` is at least 1. `crc`: of what comes
+  // before.
+  BufferedWriter(Io& io, int fd, uint64_t position, uint8_t* buffer, size_t capacity, uint32_t crc = 0)
       : io_(io),
         fd_(fd),
         buffer_(buffer),
         capacity_(capacity),
         position_(position),
         settled_(position),
-        started_(position) {}
+        started_(position),
+        crc_(crc) {}
   BufferedWriter(const BufferedWriter&) = delete;
   BufferedWriter& operator=(const BufferedWriter&) = delete;
 
@@ -57,7 +59,7 @@ class BufferedWriter {
   uint64_t settled_;
   uint64_t started_;
   uint64_t bytes_ = 0;
-  uint32_t crc_ = 0;
+  uint32_t crc_;
   int status_ = 0;
 };
 

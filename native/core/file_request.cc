@@ -4,11 +4,13 @@
 
 #include "checksum.h"
 #include "find_group.h"
+#include "pack.h"
 #include "read_many.h"
 #include "render.h"
 #include "scan.h"
 #include "seam.h"
 #include "segment_state.h"
+#include "unpack.h"
 #include "walk.h"
 #include "zeros.h"
 
@@ -98,6 +100,18 @@ int64_t Execute(Io& io, FileRequest* request) {
       return RenderChunk(io, fd, a, b, request->numbers, request->canceled);
     case FileOperation::kChecksum:
       return ChecksumFile(io, fd, a, b, request->numbers, request->canceled);
+    case FileOperation::kCompact:
+      return CompactFrames(io, fd, a, b, request->numbers, request->versions, request->canceled);
+    case FileOperation::kPack:
+      return PackFrames(io, fd, a, b, request->numbers, request->entries, request->entries_length,
+                        request->dictionary.get(), request->canceled);
+    case FileOperation::kUnpack:
+      return UnpackBlock(io, fd, a, b, request->bytes, request->bytes_length,
+                         static_cast<uint32_t>(ToU64(request->numbers[kUnpackSeed])), request->dictionary.get(),
+                         request->decompressors);
+    case FileOperation::kScanBytes:
+      ScanBytes(a, b, request->bytes, request->bytes_length, request->numbers, request->table, request->table_length);
+      return 0;
   }
   return -EINVAL;
 }
@@ -142,6 +156,7 @@ const char* CheckFileRequest(const FileRequest& request) {
     case FileOperation::kZeros:
       return NeedNumbers(request, 1);
     case FileOperation::kScan:
+    case FileOperation::kScanBytes:
       mistake = NeedNumbers(request, kScanLength);
       if (mistake != nullptr) return mistake;
       return request.table_length < kScanColumns ? "`table` is missing or too short" : NeedBytes(request, 1);
@@ -152,8 +167,16 @@ const char* CheckFileRequest(const FileRequest& request) {
       return NeedNumbers(request, kFindLength);
     case FileOperation::kRender:
       return NeedNumbers(request, kRenderLength);
+    case FileOperation::kCompact:
+      return NeedNumbers(request, kCompactLength);
     case FileOperation::kChecksum:
       return NeedNumbers(request, kChecksumNumbers);
+    case FileOperation::kPack:
+      if (request.entries_length < kPackColumns) return "`table` is missing or too short";
+      return NeedNumbers(request, kPackLength);
+    case FileOperation::kUnpack:
+      mistake = NeedNumbers(request, kUnpackLength);
+      return mistake != nullptr ? mistake : NeedBytes(request, 1);
     case FileOperation::kReadMany:
       mistake = NeedBytes(request, 1);
       if (mistake != nullptr || ToU64(request.a) == 0) return mistake;

@@ -3,11 +3,16 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "../os/io.h"
+#include "compact.h"
 
 namespace sealog {
+
+class Decompressors;
+class Dictionary;
 
 // FILE_... of lib/kernels/kernels.ts, where operands and results are described.
 enum class FileOperation : uint8_t {
@@ -36,15 +41,20 @@ enum class FileOperation : uint8_t {
   kStatPath = 23,
   kRender = 24,
   kChecksum = 25,
+  kCompact = 26,
+  kPack = 27,
+  kUnpack = 28,
+  kScanBytes = 29,
 };
 
-// Work that takes as long as a chunk is large: nothing that somebody waits for should queue behind it.
+// Work that takes as long as a chunk or slice is large: nothing that somebody waits for should queue behind it.
 inline bool IsLongWork(FileOperation operation) {
-  return operation == FileOperation::kRender || operation == FileOperation::kChecksum;
+  return operation == FileOperation::kRender || operation == FileOperation::kChecksum ||
+         operation == FileOperation::kCompact;
 }
 
 // One request; the memory it points to belongs to the caller and outlives its execution. `table` is the third array of
-// a request: u32 rows of a scan, or index entries of a walk (doubles).
+// a request: u32 rows of a scan, or index entries of a walk and blocks of a pack (doubles).
 struct FileRequest {
   FileOperation operation;
   int fd = -1;
@@ -60,6 +70,12 @@ struct FileRequest {
   size_t entries_length = 0;
   std::string path;
   std::string path2;
+  // Of kCompact; made and freed by the thread that changes indexes.
+  IndexVersions versions;
+  // For kPack and kUnpack; null: none.
+  std::shared_ptr<Dictionary> dictionary;
+  // What kUnpack decompresses with; null: it makes a context of its own.
+  Decompressors* decompressors = nullptr;
   // When it turns true, long work ends early with -ECANCELED; null: never.
   const std::atomic<bool>* canceled = nullptr;
 

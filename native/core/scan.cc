@@ -19,10 +19,10 @@ struct ScanResult {
   int stop = kStopEnd;
 };
 
-}  // namespace
-
-int ScanFrames(Io& io, int fd, uint64_t position, uint64_t end, uint8_t* bytes, size_t bytes_length, double* numbers,
-               uint32_t* table, size_t table_length) {
+// Lists frames of which `filled` bytes are there. `exists`: bytes from `position` to the end of the segment, or of the
+// file where that comes too early (`cut_off`).
+void ListFrames(uint64_t position, uint64_t exists, bool cut_off, const uint8_t* bytes, size_t filled, double* numbers,
+                uint32_t* table, size_t table_length) {
   const FrameRules rules = MakeFrameRules(static_cast<uint32_t>(ToUnsigned(numbers[kScanSeed])),
                                           numbers[kScanSparse] != 0, ToUnsigned(numbers[kScanMaxRecord]));
   const uint64_t from = ToUnsigned(numbers[kScanFrom]);
@@ -30,15 +30,6 @@ int ScanFrames(Io& io, int fd, uint64_t position, uint64_t end, uint8_t* bytes, 
   FrameOrder order(rules.sparse);
   if (numbers[kScanOffset] >= 0) order.ExpectOffset(ToUnsigned(numbers[kScanOffset]));
   if (numbers[kScanBatchFirst] >= 0) order.OpenBatch(ToUnsigned(numbers[kScanBatchFirst]));
-
-  uint64_t exists = end > position ? end - position : 0;
-  const auto wanted = static_cast<size_t>(std::min({exists, uint64_t{bytes_length}, kMaxScanBytes}));
-  const int64_t got = wanted > 0 ? ReadFull(io, fd, bytes, wanted, position) : 0;
-  if (got < 0) return static_cast<int>(got);
-  const auto filled = static_cast<size_t>(got);
-  // A file that is shorter than the caller knows it to be has lost what is missing.
-  const bool cut_off = filled < wanted;
-  if (cut_off) exists = filled;
 
   ScanResult result;
   const auto needs = [&](uint64_t frame_bytes) {
@@ -112,7 +103,28 @@ int ScanFrames(Io& io, int fd, uint64_t position, uint64_t end, uint8_t* bytes, 
   numbers[kScanStop] = result.stop;
   numbers[kScanNeeded] = static_cast<double>(result.needed);
   numbers[kScanBatchEnd] = static_cast<double>(result.batch_end);
+}
+
+}  // namespace
+
+int ScanFrames(Io& io, int fd, uint64_t position, uint64_t end, uint8_t* bytes, size_t bytes_length, double* numbers,
+               uint32_t* table, size_t table_length) {
+  const uint64_t exists = end > position ? end - position : 0;
+  const auto wanted = static_cast<size_t>(std::min({exists, uint64_t{bytes_length}, kMaxScanBytes}));
+  const int64_t got = wanted > 0 ? ReadFull(io, fd, bytes, wanted, position) : 0;
+  if (got < 0) return static_cast<int>(got);
+  const auto filled = static_cast<size_t>(got);
+  // A file that is shorter than the caller knows it to be has lost what is missing.
+  const bool cut_off = filled < wanted;
+  ListFrames(position, cut_off ? filled : exists, cut_off, bytes, filled, numbers, table, table_length);
   return 0;
+}
+
+void ScanBytes(uint64_t position, uint64_t end, const uint8_t* bytes, size_t bytes_length, double* numbers,
+               uint32_t* table, size_t table_length) {
+  const uint64_t exists = end > position ? end - position : 0;
+  const auto filled = static_cast<size_t>(std::min({exists, uint64_t{bytes_length}, kMaxScanBytes}));
+  ListFrames(position, exists, false, bytes, filled, numbers, table, table_length);
 }
 
 }  // namespace sealog

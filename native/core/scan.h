@@ -14,4 +14,8 @@ namespace sealog {
 int ScanFrames(Io& io, int fd, uint64_t position, uint64_t end, uint8_t* bytes, size_t bytes_length, double* numbers,
                uint32_t* table, size_t table_length);
 
+// FILE_SCAN_BYTES: the same over bytes that are there already, from `position` of the segment on.
+void ScanBytes(uint64_t position, uint64_t end, const uint8_t* bytes, size_t bytes_length, double* numbers,
+               uint32_t* table, size_t table_length);
+
 }  // namespace sealog

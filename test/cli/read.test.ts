@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Store } from '../../lib/store/index.js'
 import { backends } from '../support/backends.js'
 import { type Command, lengthPrefixed, MAIN, parseLines, sealog, start, temporary, until } from './command.js'
 
@@ -139,5 +140,15 @@ describe.each(backends)('reading with the %s backend', (backend) => {
     expect(JSON.parse(stdout)).toMatchObject({ startOffset: 0, endOffset: 10, codec: 'json', segments: 1 })
     const readable = await sealog(['stat', log, '--backend', backend])
     expect(readable.stdout).toMatch(/^offsets +0 to 9; the next is 10$/m)
+  })
+
+  test('stat of a log that was compacted counts no records that are gone', async () => {
+    const store = await Store.open(log, { backend, codec: 'json', segmentBytes: 1024, maxRecordBytes: 512, maxBatchBytes: 512, durability: 'flush' })
+    for (let i = 0; i < 100; i++) await store.put('key', i)
+    await store.compact({ keepCompleteChunks: 0 })
+    await store.close()
+    const { stdout } = await sealog(['stat', log, '--backend', backend])
+    expect(stdout).toMatch(/^count +at most 100$/m)
+    expect(stdout).toMatch(/^first +\d{4}-/m)
   })
 })

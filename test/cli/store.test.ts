@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { Store } from '../../lib/store/index.js'
+import { type CompactionResult, Store } from '../../lib/store/index.js'
 import { backends } from '../support/backends.js'
 import { parseLines, sealog, start, temporary } from './command.js'
 
@@ -94,6 +94,18 @@ test('list: in order, ranges, values, and a reader that has seen enough', async 
   const { child, result } = start(['store', 'list', store, '--values'])
   child.stdout?.once('data', () => child.stdout?.destroy())
   expect(await result).toMatchObject({ status: 0, stderr: '' })
+})
+
+test('compact removes what nobody can ask for', async () => {
+  const opened = await Store.open<number>(store, { codec: 'json', segmentBytes: 4096, maxRecordBytes: 1024, maxBatchBytes: 1024, compaction: false })
+  for (let i = 0; i < 500; i++) void opened.put(`k${i % 5}`, i)
+  await opened.flush()
+  await opened.close()
+  const { segments, bytesBefore, bytesAfter } = (await json(['compact', store, '--keep-chunks', '0'])) as CompactionResult
+  expect(segments).toBeGreaterThan(3)
+  expect(bytesAfter).toBeLessThan(bytesBefore)
+  expect((await run(['compact', store, '--keep-chunks', '0'])).stdout).toMatch(/^0 segments rewritten, 0 records removed, /)
+  expect(await json(['get', store, 'k3'])).toMatchObject({ value: 498 })
 })
 
 test('stats and snapshot', async () => {

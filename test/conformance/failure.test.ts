@@ -1,8 +1,9 @@
+import { readdirSync, readlinkSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Durability, Log, LogError } from '../../lib/index.js'
 import { backends, testingOf } from '../support/backends.js'
 import { freshPath } from '../support/directories.js'
-import { bytes, codeOf, errorOf, range, readAll, text } from '../support/logs.js'
+import { bytes, codeOf, errorOf, range, readAll, text, withLog } from '../support/logs.js'
 
 const EIO = 5
 const ENOSPC = 28
@@ -139,6 +140,47 @@ describe.each(backends)('failure (%s)', (backend) => {
     expect(await logs[1].append(bytes('y'))).toBe(1)
     expect(await codeOf(() => logs[0].close())).toBe('ERR_SEALOG_FAILED')
     await logs[1].close()
+  })
+
+  it('a reader that fails to open, and a roll that fails, leave no file open', async () => {
+    const directory = freshPath()
+    const open = () =>
+      readdirSync('/proc/self/fd').filter((name) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${name}`).startsWith(directory)
+        } catch {
+          return false
+        }
+      })
+    await withLog(directory, { backend, segmentBytes: 4096, maxBatchBytes: 1024, durability: 'none', syncIntervalMs: 3_600_000 }, async (log) => {
+      for (let i = 0; i < 30; i++) await log.append(new Uint8Array(300))
+    })
+    let failed = 0
+    for (const kind of ['open', 'read', 'stat', 'list']) {
+      for (let nth = 1; nth <= 12; nth++) {
+        testing.fault(kind, nth, EIO, false, 0)
+        const reader = await Log.openReader(directory, { backend }).catch(() => undefined)
+        testing.clearFaults()
+        if (reader === undefined) failed++
+        await reader?.close()
+        expect(open(), `${kind} ${nth}`).toEqual([])
+      }
+    }
+    expect(failed).toBeGreaterThan(5)
+    for (let nth = 1; nth <= 4; nth++) {
+      const log = await Log.open(directory, { backend })
+      testing.fault('syncDirectory', nth, EIO, false, 0)
+      for (let i = 0; i < 2; i++) {
+        await log.append(bytes('x')).catch(() => {})
+        await log
+          .commitDriver()
+          .roll()
+          .catch(() => {})
+      }
+      testing.clearFaults()
+      await log.close().catch(() => {})
+      expect(open(), `syncDirectory ${nth}`).toEqual([])
+    }
   })
 
   // Which of the two a backend promises, `kernels.can.preallocate` and stats().preallocated say.

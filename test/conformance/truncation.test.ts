@@ -167,6 +167,52 @@ describe.each(backends)('truncation (%s)', (backend) => {
     })
   })
 
+  it('both ends at the same time: one of the two is refused, and the log is whole', async () => {
+    const offset = firsts[20]
+    for (const last of [0, 9]) {
+      const directory = copyDirectory(reference)
+      await withLog(directory, { ...OPTIONS, backend }, async (log) => {
+        const before = codeOf(() => log.truncateBefore(offset))
+        const end = await log.truncateAfter(last)
+        expect(await before).toBe('ERR_SEALOG_CONFLICT')
+        expect([log.startOffset, log.endOffset]).toEqual([0, end])
+      })
+      await withLog(directory, { ...OPTIONS, backend }, async (log) => expect(await offsets(log)).toEqual(range(0, ends[last])))
+    }
+  })
+
+  it('a reader that does not know of the cut yet leaves nothing out, and takes nothing for damage', async () => {
+    await withLog(freshPath(), { ...OPTIONS, backend }, async (log) => {
+      const reader = await Log.openReader(log.directory, { backend })
+      for (let i = 0; i < TOTAL; i++) await log.append(bytes(valueAt(i)))
+      await reader.refresh()
+      const [, second] = reader.segments.all
+      await log.truncateAfter(second.base + 1)
+      await log.commitDriver().roll()
+      for (const offset of [second.base, second.base + 1]) expect(text(reader.getSync(offset)?.value ?? bytes(''))).toBe(valueAt(offset))
+      const seen: number[] = []
+      const read = async () => {
+        for await (const { offset } of reader.read({ maxBytes: 1 })) seen.push(offset)
+      }
+      expect(await codeOf(read)).toBe('ERR_SEALOG_EPOCH')
+      expect(seen).toEqual(range(0, second.base + 2))
+      await reader.close()
+    })
+  })
+
+  it('getSync of a reader looks again before it calls a cut damage', async () => {
+    await withLog(freshPath(), { ...OPTIONS, backend }, async (log) => {
+      const reader = await Log.openReader(log.directory, { backend })
+      for (let i = 0; i < TOTAL; i++) await log.append(bytes(valueAt(i)))
+      await reader.refresh()
+      const [, second] = reader.segments.all
+      await log.truncateAfter(second.base + 1)
+      expect(reader.getSync(second.base + 3)).toBeUndefined()
+      expect([reader.epoch, reader.committedOffset]).toEqual([2, second.base + 2])
+      await reader.close()
+    })
+  })
+
   it('a reader whose records were removed reads on from the new start', async () => {
     const directory = copyDirectory(reference)
     await withLog(directory, { ...OPTIONS, backend }, async (log) => {

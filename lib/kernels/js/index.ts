@@ -4,19 +4,22 @@ import { BlockPool } from './blocks.js'
 import type { CommitterHost } from './commit-steps.js'
 import { crc32c } from './crc32c.js'
 import { Descriptors } from './descriptors.js'
+import { Dictionaries } from './dictionaries.js'
 import { EventQueue } from './events.js'
 import { type Io, NodeIo } from './io.js'
 import { LogCommitter } from './log-committer.js'
 import { LogTable } from './log-table.js'
-import { OrderedIndexes } from './ordered-index.js'
+import { type OrderedIndex, OrderedIndexes } from './ordered-index.js'
 import { RecordReader } from './read-record.js'
 import { type FileRequest, isRepeatable, taskOf } from './requests.js'
 import { TailCaches } from './tail-cache.js'
 import { AsyncTask, runSync } from './task.js'
 import { TestingIo } from './testing-io.js'
+import { hasZstd } from './zstd.js'
 
 /** Node has no call that only keeps the event loop alive; a timer that hardly ever fires does. */
 const KEEP_ALIVE_MS = 2 ** 31 - 1
+const NO_INDEXES: readonly OrderedIndex[] = []
 
 interface Pending {
   readonly request: FileRequest
@@ -30,7 +33,7 @@ export function createJsKernels(limits: s.KernelLimits, wake: s.Wake, io: Io = n
 
 class JsKernels implements s.Kernels, CommitterHost {
   readonly backend = 'js'
-  readonly can: s.Capabilities = { preallocate: false, fileLock: false, ownThreads: false, sendfile: false }
+  readonly can: s.Capabilities = { preallocate: false, fileLock: false, ownThreads: false, sendfile: false, compress: hasZstd }
   readonly shared: s.Shared
   readonly testing: s.Testing
   readonly io: Io
@@ -38,6 +41,7 @@ class JsKernels implements s.Kernels, CommitterHost {
   readonly pool = new BlockPool()
   readonly caches: TailCaches
   readonly #indexes: OrderedIndexes
+  readonly #dictionaries = new Dictionaries()
   readonly #reader: RecordReader
   readonly #logs = new LogTable()
   readonly #pending = new Map<s.Ticket, Pending>()
@@ -249,6 +253,22 @@ class JsKernels implements s.Kernels, CommitterHost {
     return this.#indexes.get(handle).bytes
   }
 
+  // ── dictionaries ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  createDictionary(content: Uint8Array): s.DictionaryHandle {
+    return this.#dictionaries.create(content)
+  }
+
+  destroyDictionary(handle: s.DictionaryHandle): void {
+    this.#dictionaries.destroy(handle)
+  }
+
+  #dictionaryOf(operation: number, numbers: Float64Array | undefined): Uint8Array | undefined {
+    if (numbers === undefined) return undefined
+    if (operation === s.FILE_PACK) return this.#dictionaries.get(numbers[s.PACK_DICTIONARY])
+    return operation === s.FILE_UNPACK ? this.#dictionaries.get(numbers[s.UNPACK_DICTIONARY]) : undefined
+  }
+
   // ── files ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   request(
@@ -266,7 +286,20 @@ class JsKernels implements s.Kernels, CommitterHost {
     if (this.#stopped) return
     // After `finishSync` the caller's bytes are his again, while the write that was left behind may still read them.
     const kept = operation === s.FILE_WRITE && bytes !== undefined ? new Uint8Array(bytes) : bytes
-    const request: FileRequest = { operation, fd, a, b, bytes: kept, numbers, table, path, path2, text: '' }
+    const request: FileRequest = {
+      operation,
+      fd,
+      a,
+      b,
+      bytes: kept,
+      numbers,
+      table,
+      path,
+      path2,
+      indexes: this.#indexesOf(operation, numbers),
+      dictionary: this.#dictionaryOf(operation, numbers),
+      text: '',
+    }
     const task = taskOf(request)
     if (typeof task === 'number' || !isRepeatable(request)) {
       this.#finish(ticket, request, runSync(this.io, task))
@@ -296,7 +329,20 @@ class JsKernels implements s.Kernels, CommitterHost {
     path?: string,
     path2?: string,
   ): number {
-    const request: FileRequest = { operation, fd, a, b, bytes, numbers, table, path, path2, text: '' }
+    const request: FileRequest = {
+      operation,
+      fd,
+      a,
+      b,
+      bytes,
+      numbers,
+      table,
+      path,
+      path2,
+      indexes: this.#indexesOf(operation, numbers),
+      dictionary: this.#dictionaryOf(operation, numbers),
+      text: '',
+    }
     const status = runSync(this.io, taskOf(request))
     if (operation === s.FILE_LIST) this.#texts.set(0, request.text)
     return status
@@ -332,6 +378,10 @@ class JsKernels implements s.Kernels, CommitterHost {
   }
 
   cancelSend(): void {}
+
+  #indexesOf(operation: number, numbers: Float64Array | undefined): readonly OrderedIndex[] {
+    return operation === s.FILE_COMPACT && numbers !== undefined ? this.#indexes.ofCompaction(numbers) : NO_INDEXES
+  }
 
   #finish(ticket: s.Ticket, request: FileRequest, status: number): void {
     if (request.operation === s.FILE_LIST) this.#texts.set(ticket, request.text)

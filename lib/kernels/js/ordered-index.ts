@@ -1,4 +1,13 @@
-import { INDEX_COLUMNS, INDEX_FROM_EXCLUSIVE, INDEX_REVERSE, INDEX_UNTIL_INCLUSIVE, type IndexHandle, KEY_BYTES } from '../kernels.js'
+import {
+  COMPACT_INDEX,
+  COMPACT_LENGTH,
+  INDEX_COLUMNS,
+  INDEX_FROM_EXCLUSIVE,
+  INDEX_REVERSE,
+  INDEX_UNTIL_INCLUSIVE,
+  type IndexHandle,
+  KEY_BYTES,
+} from '../kernels.js'
 
 const BLOCK_KEYS = 512
 /** What V8 takes for a key and a value besides the characters: two array elements with some room to grow, the header of a string. */
@@ -31,6 +40,12 @@ export class OrderedIndexes {
   destroy(handle: IndexHandle): void {
     this.get(handle)
     this.#indexes.delete(handle)
+  }
+
+  /** Those that a FILE_COMPACT names in its numbers, as they are now. */
+  ofCompaction(numbers: Float64Array): OrderedIndex[] {
+    if (numbers.length < COMPACT_LENGTH) throw new RangeError('`numbers` is too short')
+    return [numbers[COMPACT_INDEX], ...numbers.subarray(COMPACT_LENGTH)].map((handle) => this.get(handle).copy())
   }
 
   /** A key in `Shared.keys`, one character per byte: such strings are ordered as their bytes are. */

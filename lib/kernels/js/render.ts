@@ -1,9 +1,9 @@
 import { constants } from 'node:os'
 import { setU64, viewOf } from '../../format/bytes.js'
-import { FRAME_FOOTER, FRAME_HEADER_BYTES, FRAME_TOMBSTONE } from '../../format/constants.js'
+import { FRAME_HEADER_BYTES, FRAME_TOMBSTONE } from '../../format/constants.js'
 import * as s from '../kernels.js'
 import { extendCrc } from './crc32c.js'
-import { type Commit, FRAME_GOOD, type Frame, FrameOrder, frameRules } from './frame-check.js'
+import { FRAME_GOOD, type Frame, FrameOrder, frameRules, orderOf } from './frame-check.js'
 import type { Task } from './task.js'
 import { FrameWindow, NOT_LOADED, readFull } from './window.js'
 import { writeFull } from './write-full.js'
@@ -67,13 +67,6 @@ export function* renderChunk(fd: number, from: number, end: number, numbers: Flo
   numbers[s.RENDER_NEXT_POSITION] = position
   numbers[s.RENDER_NEXT_OFFSET] = order.nextOffset
   return status
-}
-
-/** The verdict on the place of a frame that is good in itself. */
-function orderOf(order: FrameOrder, frame: Frame, commit: Commit, position: number): number {
-  if (frame.isRecord) return order.acceptRecord(frame) ? FRAME_GOOD : s.STOP_ORDER
-  if (!order.acceptEnd(frame) || (frame.isCommit && !commit.isSane(frame.offset, position))) return s.STOP_ORDER
-  return frame.type === FRAME_FOOTER ? s.STOP_FOOTER : FRAME_GOOD
 }
 
 /** The two files of a chunk that grow side by side. */

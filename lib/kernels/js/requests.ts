@@ -2,12 +2,16 @@ import fs from 'node:fs'
 import { constants } from 'node:os'
 import * as s from '../kernels.js'
 import { checksumFile } from './checksum.js'
+import { compactFrames } from './compact.js'
 import { findGroup } from './find-group.js'
 import { fileCall, type IoCall, pathCall, statCall } from './io.js'
+import type { OrderedIndex } from './ordered-index.js'
+import { packFrames } from './pack.js'
 import { readMany } from './read-record.js'
 import { renderChunk } from './render.js'
-import { scanFrames } from './scan.js'
+import { scanBytes, scanFrames } from './scan.js'
 import type { Task } from './task.js'
+import { unpackBlock } from './unpack.js'
 import { walkGroups } from './walk.js'
 import { readFull } from './window.js'
 import { writeFull } from './write-full.js'
@@ -25,6 +29,10 @@ export interface FileRequest {
   readonly table: Uint32Array | Float64Array | undefined
   readonly path: string | undefined
   readonly path2: string | undefined
+  /** Versions of key indexes, taken when the request was made. */
+  readonly indexes: readonly OrderedIndex[]
+  /** FILE_PACK and FILE_UNPACK: that of the handle in their numbers. */
+  readonly dictionary: Uint8Array | undefined
   /** FILE_LIST: the names. */
   text: string
 }
@@ -96,6 +104,14 @@ export function taskOf(request: FileRequest): Task | number {
       return renderChunk(fd, a, b, needed(request.numbers))
     case s.FILE_CHECKSUM:
       return checksumFile(fd, a, b, needed(request.numbers))
+    case s.FILE_COMPACT:
+      return compactFrames(fd, a, b, needed(request.numbers), request.indexes)
+    case s.FILE_PACK:
+      return packFrames(fd, a, b, needed(request.numbers), neededEntries(request.table), request.dictionary)
+    case s.FILE_UNPACK:
+      return unpackBlock(fd, a, b, needed(request.bytes), needed(request.numbers)[s.UNPACK_SEED], request.dictionary)
+    case s.FILE_SCAN_BYTES:
+      return scanBytes(a, b, needed(request.bytes), needed(request.numbers), neededTable(request.table))
     default:
       return -EINVAL
   }
@@ -132,6 +148,11 @@ function* firstNonZero(fd: number, from: number, end: number, numbers: Float64Ar
 function needed<T>(argument: T | undefined): T {
   if (argument === undefined) throw new TypeError('an argument of the request is missing')
   return argument
+}
+
+function neededEntries(table: Uint32Array | Float64Array | undefined): Float64Array {
+  if (!(table instanceof Float64Array)) throw new TypeError('the table of blocks is a Float64Array')
+  return table
 }
 
 function neededTable(table: Uint32Array | Float64Array | undefined): Uint32Array {

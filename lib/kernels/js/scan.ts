@@ -19,6 +19,14 @@ export function* scanFrames(fd: number, position: number, end: number, bytes: Ui
   return 0
 }
 
+/** FILE_SCAN_BYTES */
+export function scanBytes(position: number, end: number, bytes: Uint8Array, numbers: Float64Array, table: Uint32Array): number {
+  const exists = Math.max(0, end - position)
+  const filled = Math.min(exists, bytes.length, SCAN_BYTES_LIMIT)
+  listFrames(position, exists, false, filled, viewOf(bytes), numbers, table)
+  return 0
+}
+
 function listFrames(position: number, exists: number, cutOff: boolean, filled: number, view: DataView, numbers: Float64Array, table: Uint32Array): void {
   const rules = frameRules(numbers[s.SCAN_SEED], numbers[s.SCAN_SPARSE] !== 0, numbers[s.SCAN_MAX_RECORD])
   const order = new FrameOrder(rules.sparse, numbers[s.SCAN_OFFSET], numbers[s.SCAN_BATCH_FIRST])
