@@ -46,7 +46,9 @@ function segmentsOf(log: { directory: string; endOffset: number }): Array<{ base
   const folder = path.join(log.directory, 'segments')
   const bases = fs.readdirSync(folder).flatMap((name) => {
     const base = parseSegmentFile(name)?.base
-    return base === undefined ? [] : [{ base, bytes: fs.statSync(path.join(folder, name)).size }]
+    // A pass in the background may take it away in between.
+    const facts = fs.statSync(path.join(folder, name), { throwIfNoEntry: false })
+    return base === undefined || facts === undefined ? [] : [{ base, bytes: facts.size }]
   })
   bases.sort((a, b) => a.base - b.base)
   return bases.map(({ base, bytes }, i) => ({ base, end: bases[i + 1]?.base ?? log.endOffset, bytes }))

@@ -320,13 +320,21 @@ describe.each(backends)('compaction (%s)', (backend) => {
     await fill(store, changes, 300)
     await until(() => store.stats().compaction.segments > 10, 'segments were compacted')
     await until(() => !store.stats().compaction.running, 'the pass has ended')
+    const aWhile = async () => {
+      let turns = 0
+      await until(() => ++turns > 500, 'a while')
+      await until(() => !store.stats().compaction.running, 'no pass is under way')
+    }
+    // What was written last may make one more pass worth it, whenever its turn comes; then there is nothing to do.
     const { passes } = store.stats().compaction
     const testing = testingOf(backend)
-    testing.resetCounts()
-    let turns = 0
-    await until(() => ++turns > 500, 'a while')
-    // At most what was written last made one more pass worth it.
-    expect(store.stats().compaction.passes - passes).toBeLessThanOrEqual(1)
+    let before: number
+    do {
+      before = store.stats().compaction.passes
+      testing.resetCounts()
+      await aWhile()
+    } while (store.stats().compaction.passes !== before)
+    expect(before - passes).toBeLessThanOrEqual(1)
     expect(testing.counts().write ?? 0).toBeLessThan(20)
     await store.close()
     await expectReopened(directory, options, changes.entries(changes.length))
