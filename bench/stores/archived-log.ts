@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import type { Log } from 'sealog'
-import { DATA } from '../harness/paths.js'
+import { ROOT } from '../harness/paths.js'
 
 export const SEGMENT_BYTES = 10_000_000
 const FACTS = 'archived.json'
@@ -31,7 +31,7 @@ export function openFeedLog(directory: string, archiveDirectory?: string): Promi
 
 /** The lines of the feed; one is a change with its key. */
 export function feedLines(): Buffer[] {
-  const text = gunzipSync(readFileSync(join(DATA, 'changes.ndjson.gz')))
+  const text = gunzipSync(readFileSync(join(ROOT, 'data/changes.ndjson.gz')))
   const lines: Buffer[] = []
   for (let at = 0; at < text.length; ) {
     const end = text.indexOf(10, at)
