@@ -31,7 +31,7 @@ export function openFeedLog(directory: string, archiveDirectory?: string): Promi
 
 /** The lines of the feed; one is a change with its key. */
 export function feedLines(): Buffer[] {
-  const text = gunzipSync(readFileSync(join(ROOT, 'data/changes.ndjson.gz')))
+  const text = gunzipSync(readFileSync(join(ROOT, 'demo/changes.ndjson.gz')))
   const lines: Buffer[] = []
   for (let at = 0; at < text.length; ) {
     const end = text.indexOf(10, at)
