@@ -1,7 +1,7 @@
 import { allZero, type Checksum, getU64, setU64, viewOf } from './bytes.js'
 
 /** Numbers of consumers/<name>: two slots, each in a block of its own, so that writing one never touches the other. */
-const MAGIC = 'SEALOGC1'
+const MAGIC = 'SEALOGN1'
 const VERSION = 1
 export const CONSUMER_SLOT_BYTES = 64
 export const CONSUMER_SLOT_DISTANCE = 4096
