@@ -38,7 +38,7 @@ export async function renderRange(view: LogView<unknown>, form: ChunkForm, from:
   let currentBatch = -1
   let batchStart = 0
   let batchOffset = from
-  for await (const batch of view.batches({ from, to, maxBytes: Math.max(maxBytes, MIN_BLOCK_BYTES) })) {
+  for await (const batch of view.batches({ from, to, maxBytes: Math.max(maxBytes, MIN_BLOCK_BYTES), reuseBuffers: true })) {
     for (let i = 0; i < batch.length; i++) {
       const first = batch.batch(i)
       if (first !== currentBatch) {

@@ -32,7 +32,7 @@ export async function readAnswer<T>(view: LogView<T>, from: number, bounds: Answ
   const messages: string[] = []
   let length = 0
   if (from < end) {
-    for await (const batch of view.batches({ from, to: end, maxBytes: BLOCK_BYTES })) {
+    for await (const batch of view.batches({ from, to: end, maxBytes: BLOCK_BYTES, reuseBuffers: true })) {
       for (let i = 0; i < batch.length; i++) {
         const offset = batch.offset(i)
         const full = offset >= window || length >= bounds.maxLength

@@ -15,7 +15,7 @@ export interface BatchOptions {
   from?: number
   /** End, exclusive. Default: the committed end at each step. */
   to?: number
-  /** Bytes of a block as it lies on disk. Default 1 MiB. */
+  /** Bytes of a block as it lies on disk. Default 2 MiB. */
   maxBytes?: number
   /** At the end, wait for more. Default false. */
   follow?: boolean
@@ -23,6 +23,11 @@ export interface BatchOptions {
   signal?: AbortSignal
   /** A waiting follower keeps the process alive. Default true. */
   ref?: boolean
+  /**
+   * Blocks are read into two buffers in turn, which saves memory and time: a batch and all views of it are valid until the next one is asked for, then they change.
+   * Default false: they are valid as long as they are held. `read` does so by itself: its records have bytes of their own.
+   */
+  reuseBuffers?: boolean
 }
 
 export interface ReadOptions extends BatchOptions {
@@ -30,9 +35,9 @@ export interface ReadOptions extends BatchOptions {
   limit?: number
 }
 
-const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ReadOptions>(['from', 'to', 'maxBytes', 'follow', 'signal', 'ref', 'limit'])
+const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ReadOptions>(['from', 'to', 'maxBytes', 'follow', 'signal', 'ref', 'reuseBuffers', 'limit'])
 const FIRST_BLOCK = 64 * 1024
-const DEFAULT_BLOCK = 1024 * 1024
+const DEFAULT_BLOCK = 2 * 1024 * 1024
 const BLOCKS_BEFORE_READ_AHEAD = 3
 const MAX_ROWS = 16 * 1024
 
@@ -85,7 +90,8 @@ export class BatchIterator<T> implements AsyncIterableIterator<RecordBatch<T>> {
     this.#signal = options.signal
     this.#keepAlive = options.ref !== false
     this.#epoch = view.epoch
-    this.#request = new BlockRequest(view.codec, Math.min(FIRST_BLOCK, this.#maxBytes), Math.min(MAX_ROWS, Math.max(64, Math.ceil(this.#maxBytes / 64))))
+    const rows = Math.min(MAX_ROWS, Math.max(64, Math.ceil(this.#maxBytes / 64)))
+    this.#request = new BlockRequest(view.codec, Math.min(FIRST_BLOCK, this.#maxBytes), rows, options.reuseBuffers === true)
     if (this.#offset < view.startOffset) throw new OffsetTruncatedError(this.#offset, view.startOffset)
     if (this.#offset > view.acceptedOffset) {
       throw new LogError('ERR_SEALOG_OFFSET_RANGE', `offset ${this.#offset} lies past the end ${view.acceptedOffset}`, {

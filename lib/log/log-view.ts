@@ -21,6 +21,7 @@ import { offsetAt } from './offset-at.js'
 import { readArchived } from './read-archived.js'
 import { BlockRequest, cachedBatch, isGone, readBlock } from './read-block.js'
 import { readMany, readOne, type WantedRecord } from './read-many.js'
+import { readRecordSync } from './read-record-sync.js'
 import { ReadReport } from './read-telemetry.js'
 import { Record } from './record.js'
 import type { RecordBatch } from './record-batch.js'
@@ -149,18 +150,7 @@ export abstract class LogView<T> implements BatchSource {
     const index = segment.index
     const entry = index === undefined ? -1 : index.find(offset)
     if (index === undefined || entry < 0 || segment.archive !== undefined) return this.#getSlow(segment, offset)
-    // A record ends before the next entry: no byte is read that cannot be needed.
-    const end = entry + 1 < index.length ? index.position(entry + 1) : segment.endPosition
-    const status = this.environment.kernels.readRecord(
-      segment.fd,
-      segment.seed,
-      index.position(entry),
-      end,
-      index.offset(entry),
-      index.batchFirst(entry),
-      offset,
-      segment.sparse ? 1 : 0,
-    )
+    const status = readRecordSync(this.environment.kernels, segment, index, entry, offset)
     // A log that is being opened anew has let go of its segments; this descriptor is nobody's then.
     if (segment.retired && segment.pins === 0) this.environment.runner.runSync(segment.release())
     return status === k.READ_OK ? IN_COPY_OUT : this.#getSlow(segment, offset)
@@ -263,10 +253,10 @@ export abstract class LogView<T> implements BatchSource {
    * `return()` ends a waiting `next()` at once. A waiting follower keeps the process alive unless `ref` is false.
    */
   read(options: ReadOptions = {}): AsyncIterableIterator<Record<T>> {
-    return new RecordIterator<T>(this.batches(options), options.limit)
+    return new RecordIterator<T>(this.batches({ ...options, reuseBuffers: true }), options.limit)
   }
 
-  /** Records block by block: the fast path. `maxBytes` bounds a block (default 1 MiB); a larger record or batch of the writer is a block of its own. */
+  /** Records block by block: the fast path. `maxBytes` bounds a block (default 2 MiB); a larger record or batch of the writer is a block of its own. */
   batches(options: BatchOptions = {}): AsyncIterableIterator<RecordBatch<T>> {
     return new BatchIterator<T>(this, options)
   }

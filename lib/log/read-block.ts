@@ -9,6 +9,9 @@ import type { Segment } from '../segment/segment.js'
 import { findGroup } from '../segment/walk.js'
 import { RecordBatch } from './record-batch.js'
 
+const NO_BYTES = new Uint8Array(0)
+const NO_ROWS = new Uint32Array(0)
+
 /** Where the next block of a segment begins. */
 interface Resume {
   readonly segment: Segment
@@ -30,12 +33,43 @@ export class BlockRequest {
   resume: Resume | undefined
   table: Uint32Array
   readonly numbers = new Float64Array(k.SCAN_LENGTH)
+  readonly #reuse: boolean
+  #buffer: Uint8Array = NO_BYTES
+  #otherBuffer: Uint8Array = NO_BYTES
+  #otherTable: Uint32Array
 
-  constructor(codec: CodecName, maxBytes: number, rows: number) {
+  /** `reuse`: there are two buffers, and two tables, that take turns: a batch lasts until the block after the next is begun. */
+  constructor(codec: CodecName, maxBytes: number, rows: number, reuse = false) {
     this.codec = codec
     this.maxBytes = maxBytes
     this.table = new Uint32Array(rows * k.SCAN_COLUMNS)
+    this.#reuse = reuse
+    this.#otherTable = reuse ? new Uint32Array(this.table.length) : NO_ROWS
   }
+
+  /** What to read the next `length` bytes into. Not zeroed: it is filled before anybody sees it. */
+  room(length: number): Uint8Array {
+    if (!this.#reuse) return uninitialized(length)
+    if (this.#buffer.length < length) this.#buffer = uninitialized(length)
+    return this.#buffer.length === length ? this.#buffer : this.#buffer.subarray(0, length)
+  }
+
+  /** The first rows of the table, which together with the buffer belong to a batch from now on. */
+  takeRows(count: number): Uint32Array {
+    const { table } = this
+    const length = count * k.SCAN_COLUMNS
+    if (!this.#reuse) return table.slice(0, length)
+    const buffer = this.#buffer
+    this.#buffer = this.#otherBuffer
+    this.#otherBuffer = buffer
+    this.table = this.#otherTable.length < table.length ? new Uint32Array(table.length) : this.#otherTable
+    this.#otherTable = table
+    return table.subarray(0, length)
+  }
+}
+
+function uninitialized(length: number): Uint8Array {
+  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
 }
 
 /**
@@ -46,7 +80,7 @@ export function* readBlock(segment: Segment, offset: number, request: BlockReque
   request.result = undefined
   const { numbers } = request
   let { position, next, batchFirst } = startAt(segment, offset, request.resume)
-  let buffer = new Uint8Array(Math.max(64, Math.min(request.maxBytes, segment.endPosition - position)))
+  let buffer = request.room(Math.max(64, Math.min(request.maxBytes, segment.endPosition - position)))
   const header = segment.header
   if (header === undefined) throw new Error('the segment is not open')
   while (position < segment.endPosition) {
@@ -69,14 +103,14 @@ export function* readBlock(segment: Segment, offset: number, request: BlockReque
       if (cut && whole === 0 && (stop === k.STOP_END || stop === k.STOP_TABLE_FULL) && numbers[k.SCAN_NEXT_POSITION] < segment.endPosition) {
         // One batch of the writer is larger than the block.
         if (stop === k.STOP_TABLE_FULL) request.table = new Uint32Array(request.table.length * 4)
-        else buffer = new Uint8Array(Math.min(buffer.length * 2, segment.endPosition - position))
+        else buffer = request.room(Math.min(buffer.length * 2, segment.endPosition - position))
         continue
       }
       finish(segment, request, buffer, position, cut && whole > 0 ? whole : count, count)
       return
     }
     if (stop === k.STOP_LARGE) {
-      buffer = new Uint8Array(numbers[k.SCAN_NEEDED])
+      buffer = request.room(numbers[k.SCAN_NEEDED])
       continue
     }
     if (stop === k.STOP_FOOTER) break
@@ -98,9 +132,10 @@ export function* readBlock(segment: Segment, offset: number, request: BlockReque
 }
 
 /** The batch whose frames the tail cache has copied to `bytes` and listed in the request. */
-export function cachedBatch(bytes: Uint8Array, { numbers, table, codec }: BlockRequest): RecordBatch<unknown> {
+export function cachedBatch(bytes: Uint8Array, request: BlockRequest): RecordBatch<unknown> {
+  const { numbers } = request
   const count = numbers[k.SCAN_COUNT]
-  return new RecordBatch(bytes, table.slice(0, count * k.SCAN_COLUMNS), count, numbers[k.SCAN_NEXT_OFFSET], codec)
+  return new RecordBatch(bytes, request.takeRows(count), count, numbers[k.SCAN_NEXT_OFFSET], request.codec)
 }
 
 function startAt(segment: Segment, offset: number, resume: Resume | undefined): { position: number; next: number; batchFirst: number } {
@@ -115,7 +150,7 @@ function startAt(segment: Segment, offset: number, resume: Resume | undefined): 
 /** Makes the first `taken` of `count` listed records the result. `shared`: the buffer is not theirs, they get bytes of their own. */
 export function finish(segment: Segment, request: BlockRequest, window: Uint8Array, position: number, taken: number, count: number, shared = false): void {
   const { numbers, table } = request
-  const rows = table.slice(0, taken * k.SCAN_COLUMNS)
+  const rows = request.takeRows(taken)
   const buffer = shared ? ownBytes(window, rows) : window
   const all = new RecordBatch<unknown>(buffer, rows, taken, 0, request.codec)
   const nextOffset = taken === count ? numbers[k.SCAN_NEXT_OFFSET] : all.offset(taken - 1) + 1

@@ -6,20 +6,27 @@ import { copyBytes } from './copy-bytes.js'
 import { Record } from './record.js'
 
 /**
- * Consecutive records in one buffer that nobody writes again: `bytes(i)` and `key(i)` are views of it, valid as long as they are held.
+ * Consecutive records in one buffer: `bytes(i)` and `key(i)` are views of it. Nobody writes to it again, so that they are valid as long as they are held; with
+ * `reuseBuffers` they are valid until the next batch is asked for.
  * Never ends inside a batch of the writer unless that batch alone is larger than `maxBytes`.
  */
 export class RecordBatch<T> {
   readonly length: number
   /** Offset behind the last record. */
   readonly nextOffset: number
-  readonly #buffer: Uint8Array
+  /** The file's bytes, in which the values lie: value i from `start(i)` to `end(i)`. Not to be written to. */
+  readonly buffer: Uint8Array
+  // Asking a typed array for these costs as much as the rest of making a view.
+  readonly #memory: ArrayBufferLike
+  readonly #origin: number
   readonly #view: DataView
   readonly #table: Uint32Array
   readonly #codec: CodecName
 
   constructor(buffer: Uint8Array, table: Uint32Array, length: number, nextOffset: number, codec: CodecName) {
-    this.#buffer = buffer
+    this.buffer = buffer
+    this.#memory = buffer.buffer
+    this.#origin = buffer.byteOffset
     this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength)
     this.#table = table
     this.length = length
@@ -40,7 +47,18 @@ export class RecordBatch<T> {
   /** The value's bytes, whatever the codec. */
   bytes(i: number): Uint8Array {
     const row = this.#row(i)
-    return new Uint8Array(this.#buffer.buffer, this.#buffer.byteOffset + this.#table[row + 1], this.#table[row + 2])
+    return new Uint8Array(this.#memory, this.#origin + this.#table[row + 1], this.#table[row + 2])
+  }
+
+  /** Where the value begins in `buffer`. To look at values without a view of each. */
+  start(i: number): number {
+    return this.#table[this.#row(i) + 1]
+  }
+
+  /** Where the value ends in `buffer`, exclusive. */
+  end(i: number): number {
+    const row = this.#row(i)
+    return this.#table[row + 1] + this.#table[row + 2]
   }
 
   /** Codec bytes: the same view; codec json: the parsed value. */
@@ -51,14 +69,14 @@ export class RecordBatch<T> {
 
   key(i: number): Uint8Array | undefined {
     const at = this.#frame(i)
-    const flags = this.#buffer[at + 23]
+    const flags = this.buffer[at + 23]
     if ((flags & FLAG_KEY) === 0) return undefined
     const start = at + 24 + ((flags & FLAG_BATCH_INDEX) === 0 ? 0 : 4)
-    return new Uint8Array(this.#buffer.buffer, this.#buffer.byteOffset + start + 2, this.#view.getUint16(start, true))
+    return new Uint8Array(this.#memory, this.#origin + start + 2, this.#view.getUint16(start, true))
   }
 
   tombstone(i: number): boolean {
-    return this.#buffer[this.#frame(i) + 22] === FRAME_TOMBSTONE
+    return this.buffer[this.#frame(i) + 22] === FRAME_TOMBSTONE
   }
 
   /** @internal CRC of the frame, which is bound to the segment file it lies in. */
@@ -75,7 +93,7 @@ export class RecordBatch<T> {
   record(i: number): Record<T> {
     const key = this.key(i)
     const start = this.#table[this.#row(i) + 1]
-    const value = this.#codec === 'bytes' ? (copyBytes(this.#buffer, start, start + this.#table[this.#row(i) + 2]) as T) : this.value(i)
+    const value = this.#codec === 'bytes' ? (copyBytes(this.buffer, start, start + this.#table[this.#row(i) + 2]) as T) : this.value(i)
     return new Record(this.offset(i), this.timestamp(i), key === undefined ? undefined : copyBytes(key, 0, key.length), this.tombstone(i), this.batch(i), value)
   }
 

@@ -1,6 +1,8 @@
 import type { IndexEntry } from '../format/index-file.js'
 
 const FIRST_CAPACITY = 16
+/** Of `#uneven`: afterwards nothing is tried any more. */
+const UNEVEN_LIMIT = 48
 const NO_NUMBERS = new Uint32Array(0)
 const NO_TIMES = new Float64Array(0)
 
@@ -16,6 +18,8 @@ const BATCH_FIRST = 2
 export class OffsetIndex {
   readonly base: number
   length = 0
+  /** How much speaks against records that lie at even distances. */
+  #uneven = 0
   #rows = NO_NUMBERS
   #runningTimes = NO_TIMES
 
@@ -26,6 +30,17 @@ export class OffsetIndex {
   /** Bytes held. */
   get bytes(): number {
     return this.#rows.byteLength + this.#runningTimes.byteLength
+  }
+
+  /** Whether it is worth a try to find records by distance alone: so far most lay where even distances between two entries would have them. */
+  get evenlySpaced(): boolean {
+    return this.#uneven < UNEVEN_LIMIT
+  }
+
+  /** What such a try has shown. One in four may fail. */
+  noteSpacing(even: boolean): void {
+    if (!even) this.#uneven += 3
+    else if (this.#uneven > 0) this.#uneven--
   }
 
   /** Appends an entry; one at or below the last is ignored (it is reported twice when a segment is attached again). */

@@ -252,7 +252,7 @@ async function proofOf<V>(log: Log<V>, from: number, end: number): Promise<numbe
   let proof = 0
   if (from >= end) return proof
   const word = new Uint8Array(4)
-  for await (const batch of log.batches({ from, to: end })) {
+  for await (const batch of log.batches({ from, to: end, reuseBuffers: true })) {
     for (let i = 0; i < batch.length; i++) {
       new DataView(word.buffer).setUint32(0, batch.frameCrc(i), true)
       proof = log.environment.kernels.crc32c(word, proof)

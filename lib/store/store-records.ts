@@ -45,7 +45,7 @@ export async function replay<V>(
   const changes = new IndexChanges(index)
   let bytes = 0
   for (const range of keptRanges(log.lost, Math.max(from, log.startOffset), end)) {
-    for await (const batch of log.batches(range)) {
+    for await (const batch of log.batches({ ...range, reuseBuffers: true })) {
       for (let i = 0; i < batch.length; i++) {
         const key = batch.key(i)
         const tombstone = batch.tombstone(i)

@@ -1,0 +1,43 @@
+import * as k from '../kernels/kernels.js'
+import type { OffsetIndex } from '../segment/offset-index.js'
+import type { Segment } from '../segment/segment.js'
+
+/**
+ * Reads the record at `offset` to `Shared.copyOut`: `Kernels.readRecord` from `entry` of the segment's index on, the last at or below it.
+ * A status of `Kernels.readRecord`; READ_OK alone promises anything.
+ */
+export function readRecordSync(kernels: k.Kernels, segment: Segment, index: OffsetIndex, entry: number, offset: number): number {
+  const first = index.offset(entry)
+  const position = index.position(entry)
+  // A record ends before the next entry: no byte is read that cannot be needed.
+  const end = entry + 1 < index.length ? index.position(entry + 1) : segment.endPosition
+  if (entry + 1 < index.length && index.evenlySpaced && !segment.sparse) {
+    const spacing = (end - position) / (index.offset(entry + 1) - first)
+    if (spacing % 8 === 0) {
+      const found = readEvenlySpaced(kernels, segment, index, entry, offset, spacing)
+      index.noteSpacing(found)
+      if (found) return k.READ_OK
+    }
+  }
+  return kernels.readRecord(segment.fd, segment.seed, position, end, first, index.batchFirst(entry), offset, segment.sparse ? 1 : 0)
+}
+
+/**
+ * Records of one size lie at even distances, so that the place of one follows from the two entries around it, and instead of an index interval one or two
+ * frames are read: most of what a read from the page cache costs is copying. The frame is verified as always, and it names its offset. Not found: the records
+ * are of several sizes.
+ */
+function readEvenlySpaced(kernels: k.Kernels, segment: Segment, index: OffsetIndex, entry: number, offset: number, spacing: number): boolean {
+  const first = index.offset(entry)
+  const nextBatch = index.batchFirst(entry + 1)
+  // Where the record's batch began is known at the first record of the interval, and when the batch lasts to the next entry. Otherwise the frame before tells
+  // whether a batch was open.
+  const known = nextBatch <= offset || offset === first
+  const from = known ? offset : offset - 1
+  const batch = nextBatch <= offset ? nextBatch : known ? index.batchFirst(entry) : -1
+  const position = index.position(entry)
+  const start = position + (from - first) * spacing
+  const end = position + (offset - first + 1) * spacing
+  const status = kernels.readRecord(segment.fd, segment.seed, start, end, from, batch, offset, 0)
+  return status === k.READ_OK && (known || kernels.shared.out[k.OUT_BATCH_FIRST] === offset)
+}
