@@ -110,9 +110,9 @@ export interface Kernels {
   // ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────
   /**
    * Reads one record on the calling thread: one pread of 8 KiB at `position` (an index entry), walks to `offset` by frame lengths, verifies that frame.
-   * Frames are listed in `Shared.out`, bytes in `Shared.copyOut`. `end`: bytes behind it do not exist. `sparse`: 1 when offsets may skip.
+   * Frames are listed in `Shared.out`, bytes in `Shared.copyOut`. `end`: bytes behind it do not exist. `flags`: READ_SPARSE, READ_RESIDENT.
    */
-  readRecord(fd: number, seed: number, position: number, end: number, entryOffset: number, batchFirst: number, offset: number, sparse: number): number
+  readRecord(fd: number, seed: number, position: number, end: number, entryOffset: number, batchFirst: number, offset: number, flags: number): number
   /** CRC-32C of `bytes`, continued from `seed` (0: fresh). */
   crc32c(bytes: Uint8Array, seed: number): number
 

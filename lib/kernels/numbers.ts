@@ -366,6 +366,11 @@ export const READ_NO_ROOM = 5
 /** `cacheRecord` only: the value is in the buffer that was given for it. */
 export const READ_PLACED = 6
 
+/** Flags of `readRecord`: offsets may skip. */
+export const READ_SPARSE = 1
+/** Nothing is read that may have to wait for a disk: −EAGAIN then, or −EOPNOTSUPP where the system cannot tell. */
+export const READ_RESIDENT = 2
+
 export const OUT_FRAME_POSITION = 0
 export const OUT_FRAME_BYTES = 1
 /** Within copyOut. */

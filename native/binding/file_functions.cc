@@ -128,7 +128,7 @@ napi_value ReadOneRecord(napi_env env, napi_callback_info info) {
   const int status =
       ReadRecord(environment.GetIo(), static_cast<int>(numbers[0]), static_cast<uint32_t>(ToU64(numbers[1])),
                  ToU64(numbers[2]), ToU64(numbers[3]), ToU64(numbers[4]), numbers[5], ToU64(numbers[6]),
-                 numbers[7] != 0, shared.copy_out.data, shared.copy_out.length, shared.out.data);
+                 static_cast<uint32_t>(ToU64(numbers[7])), shared.copy_out.data, shared.copy_out.length, shared.out.data);
   return MakeNumber(env, status);
 }
 

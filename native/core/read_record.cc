@@ -1,6 +1,7 @@
 #include "read_record.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "window_check.h"
 
@@ -149,14 +150,16 @@ int LocateRecord(Io& io, const RecordQuery& query, uint8_t* into, size_t into_le
   if (query.position >= query.end) return kReadNotFound;
   const uint64_t exists = query.end - query.position;
   const auto wanted = static_cast<size_t>(std::min({exists, uint64_t{query.window_bytes}, uint64_t{into_length}}));
-  const int64_t got = ReadFull(io, query.fd, into, wanted, query.position);
+  const auto read = query.resident ? ReadFullResident : ReadFull;
+  const int64_t got = read(io, query.fd, into, wanted, query.position);
   if (got < 0) return static_cast<int>(got);
   auto filled = static_cast<size_t>(got);
   Steps steps(query, into, filled);
   const int found = steps.Find();
   if (found == kReadNoRoom) {
     // What was read ends with the file, or goes on.
-    return filled < wanted || filled == exists ? kReadNotFound : LocateFar(io, query, into, into_length, out);
+    if (filled < wanted || filled == exists) return kReadNotFound;
+    return query.resident ? -EAGAIN : LocateFar(io, query, into, into_length, out);
   }
   if (found != kReadOk) return found;
 
@@ -170,7 +173,7 @@ int LocateRecord(Io& io, const RecordQuery& query, uint8_t* into, size_t into_le
   if (length != kFrameGood) return kReadChecksum;
   if (out->frame_bytes > filled - at) {
     if (out->frame_bytes > into_length) return kReadLarge;
-    const int64_t more = ReadFull(io, query.fd, into, static_cast<size_t>(out->frame_bytes), out->frame_position);
+    const int64_t more = read(io, query.fd, into, static_cast<size_t>(out->frame_bytes), out->frame_position);
     if (more < 0) return static_cast<int>(more);
     if (static_cast<uint64_t>(more) < out->frame_bytes) return kReadChecksum;
     // The file may have changed between the two reads.
@@ -190,9 +193,12 @@ int LocateRecord(Io& io, const RecordQuery& query, uint8_t* into, size_t into_le
 }
 
 int ReadRecord(Io& io, int fd, uint32_t seed, uint64_t position, uint64_t end, uint64_t entry_offset,
-               double batch_first, uint64_t offset, bool sparse, uint8_t* copy_out, size_t copy_out_length,
+               double batch_first, uint64_t offset, uint32_t flags, uint8_t* copy_out, size_t copy_out_length,
                double* out) {
-  const RecordQuery query{fd, seed, sparse, position, end, true, entry_offset, batch_first, offset, kReadWindowBytes};
+  const bool sparse = (flags & kReadSparse) != 0;
+  const bool resident = (flags & kReadResident) != 0;
+  const RecordQuery query{fd,           seed,        sparse, position,         end,     true,
+                          entry_offset, batch_first, offset, kReadWindowBytes, resident};
   LocatedRecord record;
   const int status = LocateRecord(io, query, copy_out, copy_out_length, &record);
   if (status != kReadOk && status != kReadLarge) return status;

@@ -10,9 +10,9 @@ namespace sealog {
 
 // Finds the record of `offset`, starting at `position`, where the frame of `entry_offset` starts, whose batch starts
 // with `batch_first` (an index entry). The target's frame is verified, the frames on the way are only stepped over.
-// `copy_out` receives file bytes, the frame among them; `out`: kOut... of seam.h. Returns kRead... or -errno.
+// `flags`: kReadSparse, kReadResident. `copy_out` receives file bytes, the frame among them; `out`: kOut... of seam.h. Returns kRead... or -errno.
 int ReadRecord(Io& io, int fd, uint32_t seed, uint64_t position, uint64_t end, uint64_t entry_offset,
-               double batch_first, uint64_t offset, bool sparse, uint8_t* copy_out, size_t copy_out_length,
+               double batch_first, uint64_t offset, uint32_t flags, uint8_t* copy_out, size_t copy_out_length,
                double* out);
 
 // What ReadRecord and ReadMany have in common: one record, starting from a frame at or before it.
@@ -31,6 +31,8 @@ struct RecordQuery {
   uint64_t offset;
   // Bytes of the first read.
   size_t window_bytes;
+  // Only what can be read without waiting for a disk; -EAGAIN otherwise.
+  bool resident = false;
 };
 
 struct LocatedRecord {

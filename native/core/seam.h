@@ -117,6 +117,10 @@ inline constexpr int kReadNewer = 4;
 inline constexpr int kReadNoRoom = 5;
 inline constexpr int kReadPlaced = 6;
 
+// Bits of ReadRecord's flags.
+inline constexpr uint32_t kReadSparse = 1;
+inline constexpr uint32_t kReadResident = 2;
+
 inline constexpr size_t kOutFramePosition = 0;
 inline constexpr size_t kOutFrameBytes = 1;
 inline constexpr size_t kOutValueStart = 2;

@@ -73,6 +73,13 @@ ssize_t FaultingIo::Pread(int fd, void* into, size_t length, uint64_t position) 
   return inner_.Pread(fd, into, short_bytes > 0 ? std::min(short_bytes, length) : length, position);
 }
 
+ssize_t FaultingIo::PreadResident(int fd, void* into, size_t length, uint64_t position) {
+  size_t short_bytes = 0;
+  const int fault = Strike(IoKind::kRead, &short_bytes);
+  if (fault != 0) return fault;
+  return inner_.PreadResident(fd, into, short_bytes > 0 ? std::min(short_bytes, length) : length, position);
+}
+
 ssize_t FaultingIo::Pwritev(int fd, const struct iovec* parts, int count, uint64_t position) {
   size_t left = 0;
   const int fault = Strike(IoKind::kWrite, &left);

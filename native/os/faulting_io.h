@@ -24,6 +24,7 @@ class FaultingIo final : public Io {
   // A close that fails closes nevertheless, as on Linux.
   int Close(int fd) override;
   ssize_t Pread(int fd, void* into, size_t length, uint64_t position) override;
+  ssize_t PreadResident(int fd, void* into, size_t length, uint64_t position) override;
   ssize_t Pwritev(int fd, const struct iovec* parts, int count, uint64_t position) override;
   int Fdatasync(int fd) override;
   int Fsync(int fd) override;

@@ -12,18 +12,28 @@ namespace {
 // Linux transfers a little less than 2 GiB per call; other systems refuse more than that.
 constexpr size_t kMaxTransfer = size_t{1} << 30;
 
-}  // namespace
+using ReadFunction = ssize_t (Io::*)(int, void*, size_t, uint64_t);
 
-int64_t ReadFull(Io& io, int fd, void* into, size_t length, uint64_t position) {
+int64_t ReadAll(Io& io, ReadFunction read, int fd, void* into, size_t length, uint64_t position) {
   size_t done = 0;
   while (done < length) {
     const size_t want = std::min(length - done, kMaxTransfer);
-    const ssize_t got = io.Pread(fd, static_cast<char*>(into) + done, want, position + done);
+    const ssize_t got = (io.*read)(fd, static_cast<char*>(into) + done, want, position + done);
     if (got < 0) return got;
     if (got == 0) break;
     done += static_cast<size_t>(got);
   }
   return static_cast<int64_t>(done);
+}
+
+}  // namespace
+
+int64_t ReadFull(Io& io, int fd, void* into, size_t length, uint64_t position) {
+  return ReadAll(io, &Io::Pread, fd, into, length, position);
+}
+
+int64_t ReadFullResident(Io& io, int fd, void* into, size_t length, uint64_t position) {
+  return ReadAll(io, &Io::PreadResident, fd, into, length, position);
 }
 
 int WriteFull(Io& io, int fd, const void* from, size_t length, uint64_t position) {

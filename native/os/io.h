@@ -32,6 +32,9 @@ class Io {
   virtual int Close(int fd) = 0;
   // One system call; may return less than asked for. EINTR is retried inside.
   virtual ssize_t Pread(int fd, void* into, size_t length, uint64_t position) = 0;
+  // The same for what can be had without waiting for a disk: -EAGAIN when nothing can, -EOPNOTSUPP when the system does
+  // not tell.
+  virtual ssize_t PreadResident(int fd, void* into, size_t length, uint64_t position) = 0;
   virtual ssize_t Pwritev(int fd, const struct iovec* parts, int count, uint64_t position) = 0;
   virtual int Fdatasync(int fd) = 0;
   virtual int Fsync(int fd) = 0;
@@ -73,6 +76,8 @@ class Io {
 
 // Loops around Io::Pread; returns the bytes read (short only at end of file) or -errno.
 int64_t ReadFull(Io& io, int fd, void* into, size_t length, uint64_t position);
+// The same around Io::PreadResident: -EAGAIN unless all of it, to the end of the file at most, is in memory.
+int64_t ReadFullResident(Io& io, int fd, void* into, size_t length, uint64_t position);
 // Loops around Io::Pwritev; returns 0 or -errno.
 int WriteFull(Io& io, int fd, const void* from, size_t length, uint64_t position);
 

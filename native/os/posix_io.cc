@@ -133,6 +133,19 @@ ssize_t PosixIo::Pread(int fd, void* into, size_t length, uint64_t position) {
   return RetryInterrupted([&] { return pread(fd, into, length, static_cast<off_t>(position)); });
 }
 
+ssize_t PosixIo::PreadResident([[maybe_unused]] int fd, [[maybe_unused]] void* into, [[maybe_unused]] size_t length,
+                               [[maybe_unused]] uint64_t position) {
+#if defined(__linux__) && defined(RWF_NOWAIT)
+  const iovec part = {into, length};
+  // The system call itself, which musl had no function for until lately. The upper half counts on 32-bit systems only.
+  const auto upper = static_cast<long>(sizeof(long) < 8 ? position >> 32 : 0);
+  const long got = syscall(SYS_preadv2, fd, &part, 1L, static_cast<long>(position), upper, long{RWF_NOWAIT});
+  return got >= 0 ? static_cast<ssize_t>(got) : -errno;
+#else
+  return -EOPNOTSUPP;
+#endif
+}
+
 ssize_t PosixIo::Pwritev(int fd, const struct iovec* parts, int count, uint64_t position) {
   return RetryInterrupted([&] { return pwritev(fd, parts, count, static_cast<off_t>(position)); });
 }
@@ -292,18 +305,11 @@ int64_t PosixIo::SendFile(int socket, int file, uint64_t position, size_t length
   }
 }
 
-int PosixIo::IsResident([[maybe_unused]] int fd, [[maybe_unused]] uint64_t position) {
-#if defined(__linux__) && defined(RWF_NOWAIT)
+int PosixIo::IsResident(int fd, uint64_t position) {
   char byte;
-  const iovec part = {&byte, 1};
-  // The system call itself, which musl had no function for until lately. The upper half counts on 32-bit systems only.
-  const auto upper = static_cast<long>(sizeof(long) < 8 ? position >> 32 : 0);
-  const long got = syscall(SYS_preadv2, fd, &part, 1L, static_cast<long>(position), upper, long{RWF_NOWAIT});
+  const ssize_t got = PreadResident(fd, &byte, 1, position);
   if (got >= 0) return 1;
-  return errno == EAGAIN ? 0 : -EOPNOTSUPP;
-#else
-  return -EOPNOTSUPP;
-#endif
+  return got == -EAGAIN ? 0 : -EOPNOTSUPP;
 }
 
 void PosixIo::ReadAhead([[maybe_unused]] int fd, [[maybe_unused]] uint64_t position, [[maybe_unused]] uint64_t length) {

@@ -17,6 +17,7 @@ class PosixIo : public Io {
   int Open(const char* path, int flags, int mode) override;
   int Close(int fd) override;
   ssize_t Pread(int fd, void* into, size_t length, uint64_t position) override;
+  ssize_t PreadResident(int fd, void* into, size_t length, uint64_t position) override;
   ssize_t Pwritev(int fd, const struct iovec* parts, int count, uint64_t position) override;
   int Fdatasync(int fd) override;
   int Fsync(int fd) override;

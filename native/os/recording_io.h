@@ -25,6 +25,9 @@ class RecordingIo final : public Io {
   ssize_t Pread(int fd, void* into, size_t length, uint64_t position) override {
     return inner_.Pread(fd, into, length, position);
   }
+  ssize_t PreadResident(int fd, void* into, size_t length, uint64_t position) override {
+    return inner_.PreadResident(fd, into, length, position);
+  }
   ssize_t Pwritev(int fd, const struct iovec* parts, int count, uint64_t position) override;
   int Fdatasync(int fd) override;
   int Fsync(int fd) override;

@@ -20,6 +20,8 @@ class MemoryIo : public Io {
   std::vector<uint8_t> bytes;
   // A read returns at most so many bytes.
   size_t longest_read = SIZE_MAX;
+  // Bytes from here on would have to be read from a disk.
+  uint64_t resident_end = UINT64_MAX;
   // When not 0, the read with this number (from 1) fails with EIO.
   long failing_read = 0;
   long reads = 0;
@@ -59,6 +61,11 @@ class MemoryIo : public Io {
   }
 
   int64_t SendFile(int, int, uint64_t, size_t) override { return -ENOSYS; }
+  ssize_t PreadResident(int fd, void* into, size_t length, uint64_t position) override {
+    if (position >= resident_end && position < bytes.size()) return -EAGAIN;
+    const uint64_t resident = position < resident_end ? resident_end - position : length;
+    return Pread(fd, into, static_cast<size_t>(std::min<uint64_t>(length, resident)), position);
+  }
   int IsResident(int, uint64_t) override { return -EOPNOTSUPP; }
   void ReadAhead(int, uint64_t, uint64_t) override {}
   int WriteBack(int, uint64_t, uint64_t, bool wait) override {

@@ -1,6 +1,7 @@
 #include "../core/read_record.h"
 
 #include "../core/read_many.h"
+#include "../core/window_check.h"
 #include "check.h"
 #include "memory_io.h"
 #include "segment_builder.h"
@@ -17,9 +18,9 @@ struct Read {
 
   explicit Read(size_t room = 128 * 1024) : bytes(room) {}
 
-  int Run(MemoryIo& io, const SegmentBuilder& segment, const BuiltRecord& entry, uint64_t offset, bool sparse = false) {
+  int Run(MemoryIo& io, const SegmentBuilder& segment, const BuiltRecord& entry, uint64_t offset, uint32_t flags = 0) {
     status = ReadRecord(io, 3, segment.seed, entry.position, segment.bytes.size(), entry.offset,
-                        static_cast<double>(entry.batch_first), offset, sparse, bytes.data(), bytes.size(), out.data());
+                        static_cast<double>(entry.batch_first), offset, flags, bytes.data(), bytes.size(), out.data());
     return status;
   }
   std::string Part(size_t start, size_t length) const {
@@ -38,6 +39,31 @@ void Expect(const Read& read, const BuiltRecord& record) {
   CHECK_EQ(read.out[kOutFrameBytes], static_cast<double>(record.frame_bytes));
   CHECK_EQ(read.out[kOutTimestamp], static_cast<double>(record.timestamp));
   CHECK_EQ(read.out[kOutBatchFirst], static_cast<double>(record.batch_first));
+}
+
+// Whatever part of the file is in memory: the record, or -EAGAIN.
+void FromMemoryOrNotAtAll() {
+  const SegmentBuilder segment = SmallSegment();
+  for (const BuiltRecord& record : segment.records) {
+    size_t found = 0;
+    for (uint64_t resident = 0; resident <= segment.bytes.size(); resident += 4) {
+      MemoryIo io(segment.bytes);
+      io.resident_end = resident;
+      Read read;
+      read.Run(io, segment, segment.records[0], record.offset, kReadResident);
+      if (read.status == kReadOk) {
+        Expect(read, record);
+        found++;
+      } else {
+        CHECK_EQ(read.status, -EAGAIN);
+      }
+    }
+    // All that a first read asks for must be there, whether or not it is needed.
+    CHECK(found > 0);
+    Read large(kMinWindowBytes);
+    MemoryIo io(segment.bytes);
+    CHECK_EQ(large.Run(io, segment, record, record.offset, kReadResident), kReadOk);
+  }
 }
 
 void FromEveryEntryToEveryRecord() {
@@ -227,6 +253,7 @@ void Many() {
 }  // namespace
 
 int main() {
+  FromMemoryOrNotAtAll();
   FromEveryEntryToEveryRecord();
   LargeRecords();
   NamesTheReason();

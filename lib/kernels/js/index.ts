@@ -1,5 +1,5 @@
 import * as s from '../kernels.js'
-import { ENOSYS } from '../system-error.js'
+import { ENOSYS, EOPNOTSUPP } from '../system-error.js'
 import { BlockPool } from './blocks.js'
 import type { CommitterHost } from './commit-steps.js'
 import { crc32c } from './crc32c.js'
@@ -170,8 +170,9 @@ class JsKernels implements s.Kernels, CommitterHost {
 
   // ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  readRecord(fd: number, seed: number, position: number, end: number, entryOffset: number, batchFirst: number, offset: number, sparse: number): number {
-    const query = { fd, seed, sparse: sparse !== 0, position, end, entryOffset, batchFirst, offset }
+  readRecord(fd: number, seed: number, position: number, end: number, entryOffset: number, batchFirst: number, offset: number, flags: number): number {
+    if ((flags & s.READ_RESIDENT) !== 0) return -EOPNOTSUPP
+    const query = { fd, seed, sparse: (flags & s.READ_SPARSE) !== 0, position, end, entryOffset, batchFirst, offset }
     return this.#reader.read(query)
   }
 
