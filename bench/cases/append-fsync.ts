@@ -1,4 +1,4 @@
-import type { Case, Contender, Measurement, Metric, Results, Run, Verdict } from '../harness/case.js'
+import type { Case, Contender, Measurement, Metric, Plot, Results, Run, Verdict } from '../harness/case.js'
 import { rawLimit } from '../harness/raw-limits.js'
 import { percentile } from '../harness/statistics.js'
 import { fileBytes, makeRecords, RECORD_BYTES, seconds, WorkCheck } from '../harness/work.js'
@@ -11,11 +11,25 @@ import type { Store, StoreKind } from '../stores/store.js'
 
 const WARM_UP = 50
 
+const PERCENTILES = [
+  { key: 'p50Us', label: 'p50', fraction: 0.5, raw: 'p50Seconds', oneIn: 2 },
+  { key: 'p90Us', label: 'p90', fraction: 0.9, raw: 'p90Seconds', oneIn: 10 },
+  { key: 'p99Us', label: 'p99', fraction: 0.99, raw: 'p99Seconds', oneIn: 100 },
+  { key: 'p999Us', label: 'p99.9', fraction: 0.999, raw: 'p999Seconds', oneIn: 1000 },
+  { key: 'maxUs', label: 'max', fraction: 1, raw: 'maxSeconds', oneIn: Number.POSITIVE_INFINITY },
+] as const
+
 const METRICS: readonly Metric[] = [
   { key: 'recordsPerSecond', label: 'records/s', better: 'higher' },
-  { key: 'p50Us', label: 'µs p50', better: 'lower' },
-  { key: 'p99Us', label: 'µs p99', better: 'lower' },
+  ...PERCENTILES.map(({ key, label }) => ({ key, label: `µs ${label}`, better: 'lower' as const })),
 ]
+
+/** The axis tells how many appends there are to one that takes longer: 10 is p90. */
+const PLOT: Plot = {
+  name: 'latency',
+  title: 'µs until durable that one append in … exceeds: 2 (p50), 10 (p90), 100 (p99), 1,000 (p99.9)',
+  points: PERCENTILES.flatMap(({ key, oneIn }) => (Number.isFinite(oneIn) ? [{ x: oneIn, key }] : [])),
+}
 
 /** Writes `count` records and fills in how long each took to become durable, in ms. */
 type Drive = (store: Store, records: readonly Buffer[], latencies: Float64Array) => Promise<void>
@@ -65,8 +79,7 @@ function contender(kind: StoreKind, drive: Drive, records: (quick: boolean) => n
       return {
         values: {
           recordsPerSecond: latencies.length / total,
-          p50Us: percentile(latencies, 0.5) * 1000,
-          p99Us: percentile(latencies, 0.99) * 1000,
+          ...Object.fromEntries(PERCENTILES.map(({ key, fraction }) => [key, percentile(latencies, fraction) * 1000])),
         },
         work: await check(kind, run),
         details: groups === undefined ? {} : { groups, groupBytes: Math.ceil(file / groups) },
@@ -95,7 +108,10 @@ function bareSyncs(name: string, preallocate: number, of: string, records: (quic
       const raw = rawLimit('sync', { file: `${run.directory}/file`, bytes: groupBytes, count: groups, preallocate })
       if (raw.bytes !== groups * groupBytes) throw new Error(`wrote ${raw.bytes} bytes instead of ${groups * groupBytes}`)
       return {
-        values: { recordsPerSecond: records(run.quick) / raw.seconds, p50Us: raw.p50Seconds * 1e6, p99Us: raw.p99Seconds * 1e6 },
+        values: {
+          recordsPerSecond: records(run.quick) / raw.seconds,
+          ...Object.fromEntries(PERCENTILES.map((one) => [one.key, raw[one.raw] * 1e6])),
+        },
         work: {},
         details: { groups, groupBytes },
       }
@@ -109,13 +125,15 @@ const PREALLOCATED = 'write+fdatasync, preallocated'
 const APPEND_SYNC = 'sealog appendSync'
 const AWAIT_APPEND = 'sealog await append'
 
-const oneWriterRecords = (quick: boolean) => (quick ? 300 : 700)
+const oneWriterRecords = (quick: boolean) => (quick ? 300 : 1200)
 
 export const appendFsync1: Case = {
   name: 'append-fsync-1',
   title: 'Durable append, one writer, 256-byte records',
-  roundsFactor: 3,
+  roundsFactor: 2,
+  quickRounds: 2,
   metrics: METRICS,
+  plots: [PLOT],
   contenders: [
     contender(SEALOG, oneAtATimeSync, oneWriterRecords, APPEND_SYNC),
     bareSyncs(EXTENDING, 0, APPEND_SYNC, oneWriterRecords),
@@ -153,13 +171,15 @@ export const appendFsync1: Case = {
   ],
 }
 
-const RECORDS_64 = (quick: boolean) => 64 * (quick ? 50 : 400)
+const RECORDS_64 = (quick: boolean) => 64 * (quick ? 30 : 150)
 
 export const appendFsync64: Case = {
   name: 'append-fsync-64',
   title: 'Durable append, 64 concurrent writers, 256-byte records',
-  roundsFactor: 2,
+  roundsFactor: 1.4,
+  quickRounds: 2,
   metrics: METRICS,
+  plots: [PLOT],
   contenders: [
     contender(SEALOG, concurrent(64), RECORDS_64),
     bareSyncs(EXTENDING, 0, SEALOG.name, RECORDS_64),
@@ -182,12 +202,14 @@ export const appendFsync64: Case = {
   notes: groupNote,
 }
 
-const RECORDS_1000 = (quick: boolean) => 1000 * (quick ? 50 : 400)
+const RECORDS_1000 = (quick: boolean) => 1000 * (quick ? 30 : 200)
 
 export const appendFsync1000: Case = {
   name: 'append-fsync-1000',
   title: 'Durable append, 1,000 waiters, 256-byte records',
+  quickRounds: 2,
   metrics: METRICS,
+  plots: [PLOT],
   contenders: [
     contender(SEALOG, concurrent(1000), RECORDS_1000),
     bareSyncs(EXTENDING, 0, SEALOG.name, RECORDS_1000),

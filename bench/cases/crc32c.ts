@@ -94,6 +94,8 @@ const THROUGH_ADDON = 'sealog kernels.crc32c'
 
 export const crc32c: Case = {
   name: 'crc32c',
+  roundsFactor: 0.6,
+  quickRounds: 1,
   title: 'CRC-32C by size of the piece, GB/s',
   metrics: [...SIZES].reverse().map((size) => ({ key: key(size), label: size < 1024 ? `${size} B` : `${size / 1024} KiB`, better: 'higher' as const })),
   contenders: [

@@ -1,12 +1,12 @@
 import { ClientProcess } from '../clients/client.js'
 import type { StalledAnswer, StalledOrder } from '../clients/stalled.js'
 import type { Case, Contender } from '../harness/case.js'
-import { residentBytes } from '../harness/usage.js'
 import { NGINX } from '../servers/nginx.js'
 import { BUFFER, PIPE, SEND } from '../servers/node.js'
 import { CREATE_HANDLER, SEND_CHUNK } from '../servers/sealog.js'
 import { makeServedChunk, servedChunk } from '../servers/served-chunk.js'
 import type { ServerKind } from '../servers/server.js'
+import { settled } from '../servers/settled-memory.js'
 
 const CLIENTS = 500
 const DRAINED = 8
@@ -43,26 +43,6 @@ function contender(kind: ServerKind): Contender {
         await server.close()
       }
     },
-  }
-}
-
-const SAMPLE_MS = 100
-const STEADY_SAMPLES = 8
-const STEADY_BYTES = 512 * KIB
-const LIMIT_MS = 30_000
-
-/** Waits until the resident memory of the processes does not change any more. */
-async function settled(processes: readonly number[]): Promise<{ readonly last: number; readonly peak: number }> {
-  const samples: number[] = []
-  const limit = performance.now() + LIMIT_MS
-  for (;;) {
-    samples.push(residentBytes(processes))
-    const recent = samples.slice(-STEADY_SAMPLES)
-    if (recent.length === STEADY_SAMPLES && Math.max(...recent) - Math.min(...recent) <= STEADY_BYTES) {
-      return { last: recent[STEADY_SAMPLES - 1], peak: Math.max(...samples) }
-    }
-    if (performance.now() > limit) throw new Error(`memory does not settle: ${recent.map((bytes) => `${Math.round(bytes / KIB)} KiB`).join(', ')}`)
-    await new Promise((resolve) => setTimeout(resolve, SAMPLE_MS))
   }
 }
 

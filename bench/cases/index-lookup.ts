@@ -112,6 +112,7 @@ function allocatedPerLookup(lookup: (offset: number) => number, numbers: Uint32A
 
 export const indexLookup: Case = {
   name: 'index-lookup',
+  quickRounds: 2,
   title: 'index.lookup at random offsets, 1,000,000 entries',
   metrics: [
     { key: 'ns', label: 'ns/lookup', better: 'lower' },

@@ -1,19 +1,24 @@
 import type { Case } from '../harness/case.js'
 import { appendFlush } from './append-flush.js'
 import { appendFsync1, appendFsync64, appendFsync1000 } from './append-fsync.js'
+import { appendSizes } from './append-sizes.js'
 import { appendWhileSealing } from './append-while-sealing.js'
 import { archiveCases } from './archive.js'
 import { crc32c } from './crc32c.js'
 import { growthLog, growthStore } from './growth.js'
+import { httpIdle } from './http-idle.js'
 import { httpFanOut, httpTail } from './http-live.js'
 import { httpSealed } from './http-sealed.js'
 import { httpStalled } from './http-stalled.js'
 import { indexLookup } from './index-lookup.js'
 import { idleLogs, memory } from './memory.js'
+import { openLogs } from './open-logs.js'
 import { orderedTables } from './ordered-table.js'
-import { randomRead } from './random-read.js'
+import { randomRead, randomReadFeed } from './random-read.js'
+import { randomReadCold } from './random-read-cold.js'
+import { recovery } from './recovery.js'
 import { reopen } from './reopen.js'
-import { scan } from './scan.js'
+import { scan, scanFeed } from './scan.js'
 import { sealing } from './sealing.js'
 import { storeCompaction } from './store-compaction.js'
 import { storeMixed } from './store-mixed.js'
@@ -28,13 +33,19 @@ export const CASES: readonly Case[] = [
   appendFsync1,
   appendFsync64,
   appendFsync1000,
+  ...appendSizes,
   waysToWrite,
   randomRead,
+  randomReadFeed,
+  randomReadCold,
   scan,
+  scanFeed,
   crc32c,
   indexLookup,
   orderedTables,
   reopen,
+  recovery,
+  openLogs,
   memory,
   idleLogs,
   tailCache,
@@ -45,6 +56,7 @@ export const CASES: readonly Case[] = [
   ...archiveCases,
   ...httpSealed,
   httpStalled,
+  httpIdle,
   httpTail,
   httpFanOut,
   storePut,

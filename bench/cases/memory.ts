@@ -15,7 +15,7 @@ const MIB = 2 ** 20
 const CONFIGURED_MIB = 64 + 0.25
 
 function recordCount(quick: boolean): number {
-  return (quick ? 256 : 2048) * (MIB / RECORD_BYTES)
+  return (quick ? 128 : 2048) * (MIB / RECORD_BYTES)
 }
 
 function appending(kind: StoreKind): Contender {
@@ -47,7 +47,8 @@ function appending(kind: StoreKind): Contender {
 export const memory: Case = {
   name: 'memory',
   roundsFactor: 0.6,
-  title: 'Resident memory while 2 GiB (--quick: 256 MiB) of 256-byte records are appended (mode flush)',
+  quickRounds: 1,
+  title: 'Resident memory while 2 GiB (--quick: 128 MiB) of 256-byte records are appended (mode flush)',
   metrics: [
     { key: 'peakMib', label: 'MiB peak', better: 'lower' },
     { key: 'growthMib', label: 'MiB above the open store', better: 'lower' },

@@ -62,6 +62,7 @@ async function loadLibrary(kind: StoreKind, directory: string): Promise<void> {
 
 export const reopen: Case = {
   name: 'reopen',
+  quickRounds: 2,
   title: 'Open a log of 1 GiB (--quick: 128 MiB) that was closed cleanly',
   metrics: [
     { key: 'openMs', label: 'ms, first', better: 'lower' },

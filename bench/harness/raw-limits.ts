@@ -1,4 +1,4 @@
-/** native/bench/raw_limits.cc: compiled here when its sources are newer, called by the contenders of kind `limit`. */
+/** native/bench/raw_*.cc: compiled here when its sources are newer, called by the contenders of kind `limit`. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,20 +9,24 @@ const PROGRAM = join(BUILD, 'raw_limits')
 
 /** Throws with the compiler's output when it does not compile. */
 export function compileRawLimits(): void {
-  const core = join(ROOT, 'native/core')
-  const crc = readdirSync(core).filter((name) => name.startsWith('crc32c'))
-  const sources = [join(ROOT, 'native/bench/raw_limits.cc'), ...crc.filter((name) => name.endsWith('.cc')).map((name) => join(core, name))]
-  const inputs = [...sources, ...crc.filter((name) => name.endsWith('.h')).map((name) => join(core, name))]
+  const inputs = [...filesNamed('native/bench', 'raw_'), ...filesNamed('native/core', 'crc32c')]
+  const sources = inputs.filter((path) => path.endsWith('.cc'))
   if (existsSync(PROGRAM) && inputs.every((path) => statSync(path).mtimeMs < statSync(PROGRAM).mtimeMs)) return
   mkdirSync(BUILD, { recursive: true })
   const flags = ['-O3', '-std=c++20', '-fno-exceptions', '-fno-rtti', '-Wall', '-Wextra', '-Werror', '-pthread']
   execFileSync('c++', [...flags, '-I', join(ROOT, 'native'), ...sources, '-o', PROGRAM], { stdio: ['ignore', 'ignore', 'pipe'] })
 }
 
+function filesNamed(folder: string, prefix: string): string[] {
+  return readdirSync(join(ROOT, folder))
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => join(ROOT, folder, name))
+}
+
 /** Numbers, but for the name of a CRC implementation, which nobody reads. */
 export type RawOutput = Readonly<Record<string, number>>
 
-type Command = 'memcpy' | 'crc' | 'append' | 'sync' | 'pread' | 'scan'
+type Command = 'memcpy' | 'crc' | 'append' | 'sync' | 'pread' | 'scan' | 'evict'
 type Arguments = Readonly<Record<string, number | string | readonly string[]>>
 
 /** Program and arguments, for those who run it beside something else. */

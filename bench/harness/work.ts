@@ -8,6 +8,9 @@ export const RECORD_BYTES = 256
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 /** A prime: records that swap places or repeat at the distance of a block, page or batch change the checksum. */
 const DISTINCT_RECORDS = 1021
+/** Fewer of large records, so that no contender reads its records from main memory. A prime too. */
+const DISTINCT_LARGE_RECORDS = 61
+const LARGE_RECORD_BYTES = 16 * 1024
 
 /**
  * Record i of the work is `records[i % records.length]`: JSON strings of exactly `bytes` bytes, without newlines, so that line-based and
@@ -15,7 +18,7 @@ const DISTINCT_RECORDS = 1021
  */
 export function makeRecords(bytes: number): readonly Buffer[] {
   let state = 0x9e3779b9
-  return Array.from({ length: DISTINCT_RECORDS }, () => {
+  return Array.from({ length: bytes < LARGE_RECORD_BYTES ? DISTINCT_RECORDS : DISTINCT_LARGE_RECORDS }, () => {
     const record = Buffer.alloc(bytes, '"')
     for (let at = 1; at < bytes - 1; at++) {
       state ^= state << 13

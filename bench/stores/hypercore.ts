@@ -59,6 +59,10 @@ class HypercoreStore implements Store {
     return this.committed()
   }
 
+  append(record: Buffer): Promise<unknown> {
+    return this.#core.append([record])
+  }
+
   appendDurable(): never {
     throw new Error('hypercore has no call that syncs')
   }

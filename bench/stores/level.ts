@@ -10,7 +10,7 @@ interface Operation {
 interface Database {
   open(): Promise<void>
   batch(operations: readonly Operation[], options?: { sync: boolean }): Promise<void>
-  put(key: Buffer, value: Buffer, options: { sync: boolean }): Promise<void>
+  put(key: Buffer, value: Buffer, options?: { sync: boolean }): Promise<void>
   getSync(key: Buffer): Buffer | undefined
   values(options: object): { nextv(count: number): Promise<Buffer[]>; close(): Promise<void> }
   close(): Promise<void>
@@ -21,6 +21,7 @@ interface ClassicLevel {
 }
 
 const BATCH_RECORDS = 1000
+const BATCH_BYTES = 4 * 2 ** 20
 const MOST_BATCHES = 8
 
 /**
@@ -44,6 +45,7 @@ class LevelStore implements Store {
   readonly #lookup = Buffer.alloc(4)
   #count = 0
   #gathered: Operation[] = []
+  #gatheredBytes = 0
   #batches = 0
   #last: Promise<void> = Promise.resolve()
 
@@ -53,7 +55,8 @@ class LevelStore implements Store {
 
   write(record: Buffer): void {
     this.#gathered.push({ type: 'put', key: this.#nextKey(), value: record })
-    if (this.#gathered.length === BATCH_RECORDS) this.#send()
+    this.#gatheredBytes += record.length
+    if (this.#gathered.length === BATCH_RECORDS || this.#gatheredBytes >= BATCH_BYTES) this.#send()
   }
 
   get full(): boolean {
@@ -76,6 +79,10 @@ class LevelStore implements Store {
     const key = this.#keyOf(this.#count - 1)
     const value = this.#database.getSync(key)
     if (value) await this.#database.put(key, value, { sync: true })
+  }
+
+  append(record: Buffer): Promise<unknown> {
+    return this.#database.put(this.#nextKey(), record)
   }
 
   async appendDurable(record: Buffer): Promise<void> {
@@ -113,6 +120,7 @@ class LevelStore implements Store {
     this.#batches++
     const batch = this.#database.batch(this.#gathered)
     this.#gathered = []
+    this.#gatheredBytes = 0
     this.#last = Promise.all([this.#last, batch]).then(() => {
       this.#batches--
     })

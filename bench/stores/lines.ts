@@ -52,6 +52,7 @@ export abstract class LinesStore implements Store {
   abstract drain(): Promise<void>
   abstract committed(): Promise<void>
   abstract durable(): Promise<void>
+  abstract append(record: Buffer): Promise<void>
   abstract appendDurable(record: Buffer): Promise<void>
   abstract appendDurableSync(record: Buffer): void
   abstract close(): Promise<void>
@@ -105,7 +106,15 @@ class StreamStore extends LinesStore {
   }
 
   async committed(): Promise<void> {
-    await new Promise<void>((resolve, reject) => this.#stream.write('', (error) => (error ? reject(error) : resolve())))
+    await this.#written('')
+  }
+
+  append(record: Buffer): Promise<void> {
+    return this.#written(this.line(record))
+  }
+
+  #written(bytes: Buffer | string): Promise<void> {
+    return new Promise((resolve, reject) => this.#stream.write(bytes, (error) => (error ? reject(error) : resolve())))
   }
 
   async durable(): Promise<void> {
@@ -149,6 +158,10 @@ class WriteSyncStore extends LinesStore {
 
   async durable(): Promise<void> {
     fdatasyncSync(this.#fd)
+  }
+
+  async append(record: Buffer): Promise<void> {
+    this.write(record)
   }
 
   async appendDurable(record: Buffer): Promise<void> {

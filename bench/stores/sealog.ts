@@ -1,28 +1,39 @@
-import type { Log } from 'sealog'
-import type { Durability, Store, StoreKind } from './store.js'
+import type { Log, LogOptions } from 'sealog'
+import type { Store, StoreKind } from './store.js'
 
 export const SEALOG: StoreKind = {
   name: 'sealog',
   kind: 'sealog',
-  open: (directory, durability) => SealogStore.open(directory, durability, 'native'),
+  open: (directory, durability) => openStore(directory, { durability, backend: 'native' }),
+}
+
+/** Records gathered into batches of 1,000 (at most 4 MiB), as peers with batches do. */
+export const SEALOG_BATCHES: StoreKind = {
+  name: 'sealog appendBatch',
+  kind: 'sealog',
+  open: async (directory, durability) => new SealogBatchStore(await openLog(directory, { durability, backend: 'native' })),
 }
 
 /** The pure-JavaScript twin. */
 export const SEALOG_JS: StoreKind = {
   name: 'sealog js',
   kind: 'baseline',
-  open: (directory, durability) => SealogStore.open(directory, durability, 'js'),
+  open: (directory, durability) => openStore(directory, { durability, backend: 'js' }),
+}
+
+export async function openStore(directory: string, options: LogOptions): Promise<Store> {
+  return new SealogStore(await openLog(directory, options))
+}
+
+async function openLog(directory: string, options: LogOptions): Promise<Log> {
+  const { Log } = await import('sealog') // here, so that processes of peers do not load it
+  return Log.open(directory, options)
 }
 
 class SealogStore implements Store {
   readonly #log: Log
 
-  static async open(directory: string, durability: Durability, backend: 'native' | 'js'): Promise<SealogStore> {
-    const { Log } = await import('sealog') // here, so that processes of peers do not load it
-    return new SealogStore(await Log.open(directory, { durability, backend }))
-  }
-
-  private constructor(log: Log) {
+  constructor(log: Log) {
     this.#log = log
   }
 
@@ -44,6 +55,10 @@ class SealogStore implements Store {
 
   async durable(): Promise<void> {
     await this.#log.sync()
+  }
+
+  append(record: Buffer): Promise<unknown> {
+    return this.#log.append(record)
   }
 
   async appendDurable(record: Buffer): Promise<void> {
@@ -70,5 +85,43 @@ class SealogStore implements Store {
 
   async close(): Promise<void> {
     await this.#log.close()
+  }
+}
+
+const BATCH_RECORDS = 1000
+const BATCH_BYTES = 4 * 2 ** 20
+
+class SealogBatchStore extends SealogStore {
+  readonly #log: Log
+  #gathered: Buffer[] = []
+  #gatheredBytes = 0
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(log: Log) {
+    super(log)
+    this.#log = log
+  }
+
+  override write(record: Buffer): void {
+    this.#gathered.push(record)
+    this.#gatheredBytes += record.length
+    if (this.#gathered.length === BATCH_RECORDS || this.#gatheredBytes >= BATCH_BYTES) this.#send()
+  }
+
+  override async committed(): Promise<void> {
+    this.#send()
+    await this.#last
+  }
+
+  override async durable(): Promise<void> {
+    this.#send()
+    await super.durable()
+  }
+
+  #send(): void {
+    if (this.#gathered.length === 0) return
+    this.#last = this.#log.appendBatch(this.#gathered)
+    this.#gathered = []
+    this.#gatheredBytes = 0
   }
 }

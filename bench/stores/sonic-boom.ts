@@ -10,7 +10,7 @@ interface Sonic {
   readonly fd: number
   write(data: Buffer): boolean
   once(event: string, listener: () => void): unknown
-  flush(done: (error?: Error) => void): void
+  flush(): void
   end(): void
 }
 
@@ -48,11 +48,24 @@ class SonicStore extends LinesStore {
   }
 
   async drain(): Promise<void> {
-    await this.committed()
+    await this.#drained()
   }
 
+  /** A flush with a callback would sync: the first one ends what is being written, the second one writes what was gathered meanwhile. */
   async committed(): Promise<void> {
-    await new Promise<void>((resolve, reject) => this.#sonic.flush((error) => (error ? reject(error) : resolve())))
+    for (let i = 0; i < 2; i++) {
+      const drained = this.#drained()
+      this.#sonic.flush()
+      await drained
+    }
+  }
+
+  append(): never {
+    throw new Error('sonic-boom does not tell when one write is done')
+  }
+
+  async #drained(): Promise<void> {
+    await once(this.#sonic as never, 'drain')
     this.#full = false
   }
 

@@ -20,6 +20,7 @@ interface Database {
 type Sqlite = new (path: string) => Database
 
 const TRANSACTION_RECORDS = 1000
+const TRANSACTION_BYTES = 4 * 2 ** 20
 
 /**
  * As better-sqlite3's documentation recommends: WAL, prepared statements, many inserts per transaction; `synchronous` NORMAL where
@@ -39,6 +40,7 @@ class SqliteStore implements Store {
   readonly #select: Statement
   readonly #insertMany: (records: readonly Buffer[]) => void
   #waiting: Buffer[] = []
+  #waitingBytes = 0
 
   constructor(database: Database, durability: Durability) {
     this.#database = database
@@ -54,7 +56,8 @@ class SqliteStore implements Store {
 
   write(record: Buffer): void {
     this.#waiting.push(record)
-    if (this.#waiting.length === TRANSACTION_RECORDS) this.#commit()
+    this.#waitingBytes += record.length
+    if (this.#waiting.length === TRANSACTION_RECORDS || this.#waitingBytes >= TRANSACTION_BYTES) this.#commit()
   }
 
   get full(): boolean {
@@ -71,6 +74,10 @@ class SqliteStore implements Store {
   async durable(): Promise<void> {
     this.#commit()
     this.#database.pragma('wal_checkpoint(FULL)')
+  }
+
+  async append(record: Buffer): Promise<void> {
+    this.#insert.run(record)
   }
 
   async appendDurable(record: Buffer): Promise<void> {
@@ -103,5 +110,6 @@ class SqliteStore implements Store {
     if (this.#waiting.length === 0) return
     this.#insertMany(this.#waiting)
     this.#waiting = []
+    this.#waitingBytes = 0
   }
 }

@@ -15,10 +15,12 @@ export interface Store {
   committed(): Promise<void>
   /** All that was written survives power loss. */
   durable(): Promise<void>
+  /** Resolves when this record is committed. */
+  append(record: Buffer): Promise<unknown>
   /** Resolves when this record survives power loss. */
   appendDurable(record: Buffer): Promise<void>
   appendDurableSync(record: Buffer): void
-  /** Value number n; may be overwritten by the next call. */
+  /** Value number n; may be overwritten by the next call, and its buffer be longer than its `length`: see `bytesOf`. */
   get(n: number): Uint8Array
   /** All values in order; they may be overwritten when `visit` returns. */
   scan(visit: (value: Uint8Array) => void): Promise<void>
@@ -35,6 +37,11 @@ export interface StoreKind {
   readonly kind: Contender['kind']
   readonly package?: PeerPackage
   open(directory: string, durability: Durability): Promise<Store>
+}
+
+/** A value of `get` as what it is: lmdb sets the length of a larger buffer, which copying and comparing do not know of. */
+export function bytesOf(value: Uint8Array): Uint8Array {
+  return value.subarray(0, value.length)
 }
 
 /** Appends records in the order of the work, without measuring. */
