@@ -1,15 +1,18 @@
 import type { IndexEntry } from '../format/index-file.js'
 
-const FIRST_CAPACITY = 16
 /** Of `#uneven`: afterwards nothing is tried any more. */
 const UNEVEN_LIMIT = 48
-const NO_NUMBERS = new Uint32Array(0)
-const NO_TIMES = new Float64Array(0)
+/** So few that V8 keeps them with the array itself: most segments that are open in a process of many logs have hardly more. */
+const FIRST_CAPACITY = 3
+const NO_ROWS = new Uint32Array(0)
 
-/** Columns of a row: offset − base, position in units of 8 bytes, first offset of the batch − base. */
-const COLUMNS = 3
+/** Columns of a row: offset − base, position in units of 8 bytes, first offset of the batch − base, and the two halves of running time + 1. */
+const COLUMNS = 5
 const POSITION = 1
 const BATCH_FIRST = 2
+const TIME_LOW = 3
+const TIME_HIGH = 4
+const HIGH = 2 ** 32
 
 /**
  * The sparse offset index of one segment in memory: 20 bytes per entry, one entry per `indexIntervalBytes` of the file.
@@ -20,8 +23,7 @@ export class OffsetIndex {
   length = 0
   /** How much speaks against records that lie at even distances. */
   #uneven = 0
-  #rows = NO_NUMBERS
-  #runningTimes = NO_TIMES
+  #rows = NO_ROWS
 
   constructor(base: number) {
     this.base = base
@@ -29,7 +31,7 @@ export class OffsetIndex {
 
   /** Bytes held. */
   get bytes(): number {
-    return this.#rows.byteLength + this.#runningTimes.byteLength
+    return this.#rows.byteLength
   }
 
   /** Whether it is worth a try to find records by distance alone: so far most lay where even distances between two entries would have them. */
@@ -48,12 +50,13 @@ export class OffsetIndex {
     const n = this.length
     const relative = offset - this.base
     if (n > 0 && relative <= this.#rows[(n - 1) * COLUMNS]) return
-    if (n === this.#runningTimes.length) this.#grow()
     const row = n * COLUMNS
+    if (row === this.#rows.length) this.#grow()
     this.#rows[row] = relative
     this.#rows[row + POSITION] = position / 8
     this.#rows[row + BATCH_FIRST] = batchFirst - this.base
-    this.#runningTimes[n] = runningTime
+    this.#rows[row + TIME_LOW] = (runningTime + 1) % HIGH
+    this.#rows[row + TIME_HIGH] = Math.floor((runningTime + 1) / HIGH)
     this.length = n + 1
   }
 
@@ -95,7 +98,7 @@ export class OffsetIndex {
     let high = this.length
     while (high - low > 1) {
       const middle = (low + high) >>> 1
-      if (this.#runningTimes[middle] < time) low = middle
+      if (this.runningTime(middle) < time) low = middle
       else high = middle
     }
     return low
@@ -114,7 +117,8 @@ export class OffsetIndex {
   }
 
   runningTime(entry: number): number {
-    return this.#runningTimes[entry]
+    const row = entry * COLUMNS
+    return this.#rows[row + TIME_HIGH] * HIGH + this.#rows[row + TIME_LOW] - 1
   }
 
   entry(entry: number): IndexEntry {
@@ -122,12 +126,8 @@ export class OffsetIndex {
   }
 
   #grow(): void {
-    const capacity = Math.max(FIRST_CAPACITY, this.#runningTimes.length * 2)
-    const rows = new Uint32Array(capacity * COLUMNS)
+    const rows = new Uint32Array(Math.max(FIRST_CAPACITY * COLUMNS, this.#rows.length * 2))
     rows.set(this.#rows)
     this.#rows = rows
-    const times = new Float64Array(capacity)
-    times.set(this.#runningTimes)
-    this.#runningTimes = times
   }
 }
