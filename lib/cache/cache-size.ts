@@ -5,55 +5,43 @@ const WINDOW_READS = 100
 const SHRINK_AFTER_MS = 10_000
 
 /**
- * How many records a tail cache may hold. When it adapts: twice as many while it is full and too many reads miss, up to `maxRecords` and as far as
+ * How many records a tail cache that adapts may hold: twice as many while it is full and too many reads miss, up to `maxRecords` and as far as
  * the bytes allow; half as many, down to the configured `records`, for every while in which nobody reads.
  */
 export class CacheSize {
   readonly #settings: CacheSettings
-  readonly #apply: (records: number) => void
+  readonly #adaptive: NonNullable<CacheSettings['adaptive']>
   records: number
   /** Reads at the beginning of the window. */
   #hits = 0
   #misses = 0
   #lastRead = 0
 
-  constructor(settings: CacheSettings, apply: (records: number) => void) {
+  constructor(settings: CacheSettings, adaptive: NonNullable<CacheSettings['adaptive']>) {
     this.#settings = settings
-    this.#apply = apply
+    this.#adaptive = adaptive
     this.records = settings.records
-    apply(this.records)
-  }
-
-  get adaptive(): boolean {
-    return this.#settings.adaptive !== undefined
   }
 
   /** `now` in ms of a monotonic clock; hits and misses are counts since ever; `cached` and `bytes` are what is held now. */
   adapt(now: number, hits: number, misses: number, cached: number, bytes: number, empty: boolean): void {
-    const { adaptive, records, maxBytes } = this.#settings
-    if (adaptive === undefined) return
+    const { records, maxBytes } = this.#settings
     const windowHits = hits - this.#hits
     const reads = windowHits + misses - this.#misses
     if (empty) {
-      this.#set(records)
+      this.records = records
     } else if (reads === 0) {
       if (now - this.#lastRead < SHRINK_AFTER_MS) return
-      this.#set(Math.max(records, Math.floor(this.records / 2)))
+      this.records = Math.max(records, Math.floor(this.records / 2))
     } else {
       this.#lastRead = now
       if (reads < WINDOW_READS) return
       // Twice the records need twice the bytes.
       const room = cached >= this.records && bytes * 2 <= maxBytes
-      if (room && windowHits < adaptive.targetHitRate * reads) this.#set(Math.min(adaptive.maxRecords, this.records * 2))
+      if (room && windowHits < this.#adaptive.targetHitRate * reads) this.records = Math.min(this.#adaptive.maxRecords, this.records * 2)
     }
     this.#lastRead = now
     this.#hits = hits
     this.#misses = misses
-  }
-
-  #set(records: number): void {
-    if (records === this.records) return
-    this.records = records
-    this.#apply(records)
   }
 }

@@ -31,6 +31,8 @@ export interface CachedBlockRequest {
 }
 
 const NOTHING = new Uint8Array(0)
+/** `cacheState` of one cache at a time: filled and read within one call. */
+const STATE = new Float64Array(k.CACHE_LENGTH)
 const EVICTIONS: ReadonlyArray<readonly [EvictionReason, number]> = [
   ['records', k.CACHE_EVICTED_RECORDS],
   ['age', k.CACHE_EVICTED_AGE],
@@ -46,13 +48,17 @@ export class TailCache {
   readonly #kernels: k.Kernels
   readonly #directory: string
   readonly #sweeper: CacheSweeper
-  readonly #size: CacheSize
+  readonly #settings: CacheSettings
+  #maxRecords: number
+  /** undefined: it does not adapt. */
+  readonly #size: CacheSize | undefined
   /** −1 after `end`. */
   #log: k.LogHandle
   #hits = 0
   #misses = 0
   #truncated = 0
-  readonly #state = new Float64Array(k.CACHE_LENGTH)
+  /** What `cacheState` counted up to the end. */
+  #ended: Float64Array | undefined
   /** Evictions that have been published; undefined while nobody listens. */
   #published: Float64Array | undefined = cacheEvict.hasSubscribers ? new Float64Array(k.CACHE_LENGTH) : undefined
 
@@ -62,7 +68,14 @@ export class TailCache {
     this.#log = log
     this.#directory = directory
     this.#sweeper = sweeper
-    this.#size = new CacheSize(settings, (records) => kernels.cacheLimits(this.#log, records, settings.maxAgeMs, settings.maxBytes))
+    this.#settings = settings
+    this.#maxRecords = settings.records
+    this.#size = settings.adaptive === undefined ? undefined : new CacheSize(settings, settings.adaptive)
+    this.#limit()
+  }
+
+  #limit(): void {
+    this.#kernels.cacheLimits(this.#log, this.#maxRecords, this.#settings.maxAgeMs, this.#settings.maxBytes)
   }
 
   /** As `cacheRecord` of the kernels: READ_PLACED, READ_OK, READ_LARGE (`copyBlock` gives it) or READ_NOT_FOUND. `end` is the committed end. */
@@ -99,8 +112,8 @@ export class TailCache {
   /** Whether a read at `offset` would be a hit now; counts nothing. */
   holds(offset: number, end: number): boolean {
     if (!this.#mayHold(offset, end)) return false
-    this.#kernels.cacheState(this.#log, this.#state)
-    return offset >= this.#state[k.CACHE_OLDEST] && offset < this.#state[k.CACHE_END]
+    this.#kernels.cacheState(this.#log, STATE)
+    return offset >= STATE[k.CACHE_OLDEST] && offset < STATE[k.CACHE_END]
   }
 
   /** A read below the committed end that went elsewhere. */
@@ -126,32 +139,40 @@ export class TailCache {
   check(now: number, empty: boolean): void {
     if (this.#log < 0) return
     const listened = cacheEvict.hasSubscribers
-    if (listened || this.#size.adaptive) this.#kernels.cacheState(this.#log, this.#state)
+    const size = this.#size
+    if (listened || size !== undefined) this.#kernels.cacheState(this.#log, STATE)
+    if (size !== undefined) {
+      size.adapt(now, this.#hits, this.#misses, STATE[k.CACHE_RECORDS], STATE[k.CACHE_BYTES], empty)
+      if (size.records !== this.#maxRecords) {
+        this.#maxRecords = size.records
+        this.#limit()
+      }
+    }
     if (listened) this.#publishEvictions()
     else this.#published = undefined
-    if (this.#size.adaptive) this.#size.adapt(now, this.#hits, this.#misses, this.#state[k.CACHE_RECORDS], this.#state[k.CACHE_BYTES], empty)
   }
 
   /** The log's handle is about to go; `cut`: because records at the end of the log go. */
   end(cut: boolean): void {
     if (this.#log < 0) return
     this.check(0, false)
-    if (cut && cacheEvict.hasSubscribers) this.#publishEviction(this.#state[k.CACHE_RECORDS], 'truncated')
+    this.#kernels.cacheState(this.#log, STATE)
+    this.#ended = STATE.slice().fill(0, 0, k.CACHE_EVICTED_RECORDS)
+    if (cut) this.#publishEviction(STATE[k.CACHE_RECORDS], 'truncated')
     this.#sweeper.forget(this)
     this.#log = -1
   }
 
   /** `end` is the committed end: what the committer has fed since it was told counts as not yet cached. */
   stats(end: number): TailCacheStats {
-    const state = this.#state
-    if (this.#log < 0) state.fill(0, 0, k.CACHE_EVICTED_RECORDS)
-    else this.#kernels.cacheState(this.#log, state)
+    if (this.#ended === undefined) this.#kernels.cacheState(this.#log, STATE)
+    const state = this.#ended ?? STATE
     const oldest = state[k.CACHE_OLDEST]
     const size = Math.max(0, Math.min(state[k.CACHE_END], end) - oldest)
     const reads = this.#hits + this.#misses
     return {
       size,
-      maxRecords: this.#size.records,
+      maxRecords: this.#maxRecords,
       oldestOffset: size === 0 ? undefined : oldest,
       newestOffset: size === 0 ? undefined : oldest + size - 1,
       hitCount: this.#hits,
@@ -170,7 +191,7 @@ export class TailCache {
 
   /** Spares most reads of old records the call. */
   #mayHold(offset: number, end: number): boolean {
-    return offset >= end - this.#size.records && this.#log >= 0
+    return offset >= end - this.#maxRecords && this.#log >= 0
   }
 
   #hit(depth: number, count: number): void {
@@ -179,11 +200,12 @@ export class TailCache {
   }
 
   #publishEvictions(): void {
-    const state = this.#state
+    // Whoever listens may ask another cache.
+    const state = STATE.slice()
     if (this.#published !== undefined) {
       for (const [reason, at] of EVICTIONS) this.#publishEviction(state[at] - this.#published[at], reason)
     }
-    this.#published = state.slice()
+    this.#published = state
   }
 
   #publishEviction(count: number, reason: EvictionReason): void {

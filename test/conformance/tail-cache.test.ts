@@ -458,27 +458,28 @@ describe.each(backends)('tail cache (%s)', (backend) => {
 })
 
 describe('size of an adaptive cache', () => {
-  const settings = { records: 100, maxAgeMs: MINUTE, maxBytes: 10_000, adaptive: { targetHitRate: 0.9, maxRecords: 350 } }
+  const adaptive = { targetHitRate: 0.9, maxRecords: 350 }
+  const settings = { records: 100, maxAgeMs: MINUTE, maxBytes: 10_000, adaptive }
 
   it('doubles while it is full and too few reads hit, up to its bounds', () => {
-    const applied: number[] = []
-    const size = new CacheSize(settings, (records) => applied.push(records))
+    const size = new CacheSize(settings, adaptive)
     size.adapt(0, 50, 49, 100, 1000, false)
-    expect(applied).toEqual([100])
+    expect(size.records).toBe(100)
     size.adapt(1, 50, 50, 100, 1000, false)
-    expect(applied).toEqual([100, 200])
+    expect(size.records).toBe(200)
     // Not full yet; good enough; too few bytes left.
     size.adapt(2, 50, 250, 150, 1500, false)
     size.adapt(3, 1000, 250, 200, 2000, false)
     size.adapt(4, 1000, 500, 200, 6000, false)
     expect(size.records).toBe(200)
     size.adapt(5, 1000, 700, 200, 2000, false)
+    expect(size.records).toBe(350)
     size.adapt(6, 1000, 900, 350, 3500, false)
-    expect(applied).toEqual([100, 200, 350])
+    expect(size.records).toBe(350)
   })
 
   it('halves for every while without reads, never below what was configured', () => {
-    const size = new CacheSize(settings, () => {})
+    const size = new CacheSize(settings, adaptive)
     size.adapt(1, 0, 100, 100, 1000, false)
     size.adapt(2, 0, 200, 200, 2000, false)
     expect(size.records).toBe(350)
