@@ -9,8 +9,6 @@ export interface SegmentHeader {
   readonly sparse: boolean
   /** 16 bytes. */
   readonly logId: Uint8Array
-  /** 8 bytes, random. */
-  readonly salt: Uint8Array
   readonly base: number
   /** ms since the epoch. */
   readonly createdAt: number
@@ -30,9 +28,15 @@ export interface SegmentHeader {
   readonly seed: number
 }
 
+/** As it is encoded. */
+export interface NewSegmentHeader extends Omit<SegmentHeader, 'seed'> {
+  /** 8 bytes, random: so that no other header has the same seed. */
+  readonly salt: Uint8Array
+}
+
 export type HeaderProblem = 'short' | 'magic' | 'checksum' | 'newer' | 'fields'
 
-export function encodeSegmentHeader(header: Omit<SegmentHeader, 'seed'>, crc32c: Checksum): { bytes: Uint8Array; seed: number } {
+export function encodeSegmentHeader(header: NewSegmentHeader, crc32c: Checksum): { bytes: Uint8Array; seed: number } {
   const bytes = new Uint8Array(SEGMENT_HEADER_BYTES)
   const view = viewOf(bytes)
   for (let i = 0; i < 8; i++) bytes[i] = SEGMENT_MAGIC.charCodeAt(i)
@@ -58,7 +62,8 @@ export function encodeSegmentHeader(header: Omit<SegmentHeader, 'seed'>, crc32c:
   return { bytes, seed }
 }
 
-export function decodeSegmentHeader(bytes: Uint8Array, crc32c: Checksum): SegmentHeader | HeaderProblem {
+/** `knownId`: taken in the place of an equal log id, so that the segments of a log share one. */
+export function decodeSegmentHeader(bytes: Uint8Array, crc32c: Checksum, knownId?: Uint8Array): SegmentHeader | HeaderProblem {
   if (bytes.length < SEGMENT_HEADER_BYTES) return 'short'
   const view = viewOf(bytes)
   for (let i = 0; i < 8; i++) if (bytes[i] !== SEGMENT_MAGIC.charCodeAt(i)) return 'magic'
@@ -80,10 +85,10 @@ export function decodeSegmentHeader(bytes: Uint8Array, crc32c: Checksum): Segmen
     !allZero(bytes.subarray(104, 124))
   )
     return 'fields'
+  const logId = bytes.subarray(16, 32)
   return {
     sparse: (features & SEGMENT_FEATURE_SPARSE) !== 0,
-    logId: bytes.slice(16, 32),
-    salt: bytes.slice(32, 40),
+    logId: knownId !== undefined && Buffer.compare(logId, knownId) === 0 ? knownId : logId.slice(),
     base,
     createdAt: getU64(view, 48),
     epoch: view.getUint32(56, true),

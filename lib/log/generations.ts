@@ -2,7 +2,7 @@ import path from 'node:path'
 import { LogError } from '../errors.js'
 import { FOOTER_FRAME_BYTES } from '../format/constants.js'
 import { SEGMENTS_DIRECTORY, segmentFile } from '../format/names.js'
-import type { SegmentHeader } from '../format/segment-header.js'
+import type { NewSegmentHeader, SegmentHeader } from '../format/segment-header.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
 import { findChunks } from '../sealing/chunk-directory.js'
@@ -34,7 +34,7 @@ export interface NextGeneration {
 }
 
 /** Header of the next generation of a segment. */
-export function nextHeader({ sources, manifest }: LogParts, header: SegmentHeader, facts: ClosedSegment): SegmentHeader {
+export function nextHeader({ sources, manifest }: LogParts, header: SegmentHeader, facts: ClosedSegment): NewSegmentHeader {
   return {
     ...header,
     sparse: true,

@@ -253,7 +253,7 @@ export class SegmentWriter {
       throw error
     }
     segment.fd = next.fd
-    segment.header = decodeSegmentHeader(header.bytes, kernels.crc32c) as SegmentHeader
+    segment.header = decodeSegmentHeader(header.bytes, kernels.crc32c, manifest.logId) as SegmentHeader
     const previousSynced = Math.max(end.syncedOffset, this.#state[k.STATE_SYNCED_OFFSET])
     this.#state = startState(segment.header, segment.fd, session.indexIntervalBytes).slice(0, k.STATE_LENGTH)
     this.#state[k.STATE_ALLOCATED] = Math.max(next.reserved, SEGMENT_HEADER_BYTES)

@@ -116,7 +116,7 @@ export class ArchivedSegment {
     }
     if (Buffer.compare(header.logId, logId) !== 0)
       throw new LogError('ERR_SEALOG_ARCHIVE', `${this.path} is an archive of another log`, { file: this.path, position: 0 })
-    const segmentHeader = decodeSegmentHeader(header.segmentHeader, kernels.crc32c)
+    const segmentHeader = decodeSegmentHeader(header.segmentHeader, kernels.crc32c, logId)
     if (typeof segmentHeader === 'string') throw this.damaged(`segment header: ${segmentHeader}`)
     const isThis =
       header.base === place.base &&

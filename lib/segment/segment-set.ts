@@ -17,7 +17,9 @@ export class SegmentSet {
   }
 
   push(segment: Segment): void {
-    this.#segments.push(segment)
+    // An array that grows has room for more at once: most logs of a process have one segment.
+    if (this.#segments.length === 0) this.#segments = [segment]
+    else this.#segments.push(segment)
   }
 
   /** The segment that holds `offset` if any does: the last whose base is not above it. */

@@ -106,7 +106,7 @@ export function* readSegmentHeader(
 ): Procedure<SegmentHeader> {
   const bytes = new Uint8Array(SEGMENT_HEADER_BYTES)
   const length = yield* io.read(fd, 0, bytes, segment.path)
-  const header = decodeSegmentHeader(bytes.subarray(0, length), kernels.crc32c)
+  const header = decodeSegmentHeader(bytes.subarray(0, length), kernels.crc32c, logId)
   if (header === 'newer')
     throw new LogError('ERR_SEALOG_FORMAT_NEWER', `${segment.path} was written by a newer version of sealog`, { file: segment.path, position: 0 })
   if (typeof header === 'string') throw new ChecksumError(segment.path, 0, segment.base, `segment header: ${header}`)

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import type { Checksum } from '../format/bytes.js'
 import { FOOTER_FRAME_BYTES } from '../format/constants.js'
 import { encodeFooter } from '../format/frames.js'
-import { encodeSegmentHeader, type SegmentHeader } from '../format/segment-header.js'
+import { encodeSegmentHeader, type NewSegmentHeader } from '../format/segment-header.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
 
@@ -30,7 +30,7 @@ export class SparseFile {
   readonly #header: Uint8Array
   #fd = -1
 
-  constructor(path: string, header: Omit<SegmentHeader, 'seed'>, crc32c: Checksum) {
+  constructor(path: string, header: NewSegmentHeader, crc32c: Checksum) {
     const encoded = encodeSegmentHeader({ ...header, sparse: true }, crc32c)
     this.path = path
     this.seed = encoded.seed

@@ -10,7 +10,7 @@ import {
   SEGMENT_HEADER_BYTES,
 } from '../format/constants.js'
 import { chainOf, encodeCommit } from '../format/frames.js'
-import type { SegmentHeader } from '../format/segment-header.js'
+import type { NewSegmentHeader } from '../format/segment-header.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
 import { SparseFile } from './sparse-file.js'
@@ -54,7 +54,7 @@ export class SparseWriter {
   #maxTime = -1
   #runningTime: number
 
-  constructor(path: string, header: Omit<SegmentHeader, 'seed'>, crc32c: Checksum) {
+  constructor(path: string, header: NewSegmentHeader, crc32c: Checksum) {
     this.#crc32c = crc32c
     this.#file = new SparseFile(path, header, crc32c)
     this.#runningTime = header.runningTime

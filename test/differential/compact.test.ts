@@ -110,7 +110,7 @@ function survivorsOf({ records }: Segment, query: Query): Survivor[] {
 /** Comparing texts is much faster than comparing arrays. */
 const shown = ({ key, value, ...rest }: Survivor) => ({ ...rest, key: key && text(key), value: text(value) })
 
-const outHeader = (header: SegmentHeader) => ({ ...header, epoch: OUT_EPOCH, generation: header.generation + 1, sparse: true })
+const outHeader = (header: SegmentHeader) => ({ ...header, salt: new Uint8Array(8), epoch: OUT_EPOCH, generation: header.generation + 1, sparse: true })
 
 /** The file that the writer of salvage makes of them, without its footer. */
 function reference({ header, records }: Segment, query: Query): Buffer {
