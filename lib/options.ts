@@ -202,6 +202,10 @@ export const DEFAULT_ENVIRONMENT: Readonly<Required<EnvironmentOptions>> = {
   maxOpenFiles: 512,
 }
 
+const SETTINGS: readonly (keyof LogSettings)[] = ['codec', 'maxRecordBytes', 'maxBatchBytes', 'chunkBytes', 'form']
+const DEFAULT_CACHE: CacheSettings = { records: 1000, maxAgeMs: 60_000, maxBytes: 16 * MiB, adaptive: undefined }
+const NO_ENCODINGS: readonly ChunkEncoding[] = []
+
 const LOG_OPTION_NAMES: ReadonlySet<string> = new Set<keyof LogOptions>([
   'durability',
   'codec',
@@ -245,7 +249,7 @@ export function resolveSession(options: LogOptions): SessionOptions {
     recovery: oneOf(options.recovery, 'recovery', ['tail', 'strict'], 'tail'),
     backend: oneOf(options.backend, 'backend', ['auto', 'native', 'js'], 'auto'),
     chunkEncodings: encodings(options.chunkEncodings),
-    cache: options.cache === false ? undefined : cacheSettings(options.cache === undefined ? {} : options.cache),
+    cache: options.cache === undefined ? DEFAULT_CACHE : options.cache === false ? undefined : cacheSettings(options.cache),
     retention: options.retention === undefined ? undefined : retentionSettings(options.retention),
     create: boolean(options.create, 'create', true),
     lock: oneOf(options.lock, 'lock', ['os', 'pid'], 'os'),
@@ -269,11 +273,11 @@ export function archiveLocation(archive: ArchiveLocation | undefined): string | 
 
 function cacheSettings(options: CacheOptions): CacheSettings {
   checkNames(options, CACHE_OPTION_NAMES, 'cache')
-  const records = integer(options.records, 'records', 1, 2 ** 31, 1000)
+  const records = integer(options.records, 'records', 1, 2 ** 31, DEFAULT_CACHE.records)
   return {
     records,
-    maxAgeMs: integer(options.maxAgeMs, 'maxAgeMs', 1, 2 ** 40, 60_000),
-    maxBytes: integer(options.maxBytes, 'maxBytes', 1, 2 ** 40, 16 * MiB),
+    maxAgeMs: integer(options.maxAgeMs, 'maxAgeMs', 1, 2 ** 40, DEFAULT_CACHE.maxAgeMs),
+    maxBytes: integer(options.maxBytes, 'maxBytes', 1, 2 ** 40, DEFAULT_CACHE.maxBytes),
     adaptive: adaptiveSettings(options.adaptive, records),
   }
 }
@@ -327,12 +331,12 @@ function chunkForm(seal: LogOptions['seal'], codec: CodecName): LogSettings['for
 }
 
 function encodings(value: LogOptions['chunkEncodings']): readonly ChunkEncoding[] {
-  if (value === undefined) return []
+  if (value === undefined) return NO_ENCODINGS
   if (!Array.isArray(value)) throw optionError('chunkEncodings', value, 'an array')
   return value.map((encoding) => oneOf(encoding, 'chunkEncodings', ['gzip', 'zstd'], 'gzip'))
 }
 
-/** Stored settings with what this opening changes; a different codec is refused. */
+/** Stored settings with what this opening changes, the same object when that is nothing; a different codec is refused. */
 export function adoptSettings(stored: LogSettings, options: LogOptions, session: SessionOptions): LogSettings {
   if (options.codec !== undefined && oneOf(options.codec, 'codec', ['bytes', 'json'], 'bytes') !== stored.codec) {
     throw new LogError('ERR_SEALOG_CODEC_MISMATCH', `the log has codec ${stored.codec}, not ${options.codec}`, { field: 'codec', value: options.codec })
@@ -344,7 +348,7 @@ export function adoptSettings(stored: LogSettings, options: LogOptions, session:
     RECORD_BYTES_LIMIT,
     Math.min(stored.maxBatchBytes, largestBatch(session.segmentBytes)),
   )
-  return checkLimits(
+  const settings = checkLimits(
     {
       codec: stored.codec,
       maxBatchBytes,
@@ -354,6 +358,7 @@ export function adoptSettings(stored: LogSettings, options: LogOptions, session:
     },
     session,
   )
+  return orStored(stored, settings)
 }
 
 /** Stored settings with what the options gave anew; the same object when they gave nothing new. */
@@ -365,12 +370,11 @@ export function storedSettings(stored: LogSettings, resolved: LogSettings, optio
     chunkBytes: resolved.chunkBytes,
     form: resolved.form,
   }
-  const same =
-    next.maxRecordBytes === stored.maxRecordBytes &&
-    next.maxBatchBytes === stored.maxBatchBytes &&
-    next.chunkBytes === stored.chunkBytes &&
-    next.form === stored.form
-  return same ? stored : next
+  return orStored(stored, next)
+}
+
+function orStored(stored: LogSettings, next: LogSettings): LogSettings {
+  return SETTINGS.every((name) => next[name] === stored[name]) ? stored : next
 }
 
 function checkLimits(settings: LogSettings, session: SessionOptions): LogSettings {

@@ -4,27 +4,28 @@ import type { TailCache } from './tail-cache.js'
 /** Drops what is too old in the tail caches of an environment: on its timer, and only while something is cached. */
 export class CacheSweeper {
   readonly #kernels: Kernels
-  readonly #addTick: (tick: (now: number) => boolean) => void
+  readonly #addTicker: (ticker: CacheSweeper) => void
   readonly #watched = new Set<TailCache>()
   #ticking = false
 
-  constructor(kernels: Kernels, addTick: (tick: (now: number) => boolean) => void) {
+  constructor(kernels: Kernels, addTicker: (ticker: CacheSweeper) => void) {
     this.#kernels = kernels
-    this.#addTick = addTick
+    this.#addTicker = addTicker
   }
 
   watch(cache: TailCache): void {
     this.#watched.add(cache)
     if (this.#ticking) return
     this.#ticking = true
-    this.#addTick(this.#tick)
+    this.#addTicker(this)
   }
 
   forget(cache: TailCache): void {
     this.#watched.delete(cache)
   }
 
-  readonly #tick = (now: number): boolean => {
+  /** Called about every 100 ms while something is cached; false: nothing is any more. */
+  tick(now: number): boolean {
     const empty = this.#kernels.cacheSweep() === 0
     for (const cache of this.#watched) cache.check(now, empty)
     if (!empty) return true

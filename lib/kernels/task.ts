@@ -191,12 +191,17 @@ export class Task<T> {
   }
 }
 
+interface WaitingTask {
+  readonly make: () => Procedure<unknown>
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: unknown) => void
+}
+
 /** Tasks of one log, one after the other. */
 export class TaskQueue {
   readonly #runner: TaskRunner
   #running: Task<unknown> | undefined
-  readonly #waiting: Array<{ readonly make: () => Procedure<unknown>; readonly resolve: (value: unknown) => void; readonly reject: (error: unknown) => void }> =
-    []
+  readonly #waiting: WaitingTask[] = []
   /** One is being run by `finishSync` from its beginning. */
   #performing = false
 
@@ -226,7 +231,7 @@ export class TaskQueue {
     for (;;) {
       const running = this.#running
       if (running === undefined) {
-        const next = this.#waiting.shift()
+        const next = this.#take()
         if (next === undefined) return
         // What it gives rise to waits until it has ended, as ever.
         const outer = this.#performing
@@ -249,9 +254,16 @@ export class TaskQueue {
     }
   }
 
+  #take(): WaitingTask | undefined {
+    const next = this.#waiting.shift()
+    // Lets go of the room that the array has grown by: one is kept for every open log.
+    if (this.#waiting.length === 0) this.#waiting.length = 0
+    return next
+  }
+
   #next(): void {
     if (this.#running !== undefined || this.#performing) return
-    const next = this.#waiting.shift()
+    const next = this.#take()
     if (next === undefined) return
     const task = new Task(this.#runner, next.make())
     this.#running = task

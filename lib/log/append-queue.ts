@@ -21,6 +21,11 @@ const KEYED_META = FRAME_RECORD | (FLAG_KEY << 8)
 const TOMBSTONE_META = FRAME_TOMBSTONE | (FLAG_KEY << 8)
 export const MODES: Readonly<Record<Durability, number>> = { fsync: k.MODE_FSYNC, flush: k.MODE_FLUSH, none: k.MODE_NONE }
 
+/** Hears of records that are accepted after a pause. */
+export interface ActivityListener {
+  active(): void
+}
+
 class Waiter {
   constructor(
     readonly offset: number,
@@ -59,12 +64,12 @@ export class AppendQueue {
   #acceptTimes: AcceptTimes | undefined
   #groupsTold = 0
   #syncsTold = 0
-  /** Called when records are accepted after a pause. */
-  onActivity: () => void = () => {}
+  readonly #listener: ActivityListener
   #active = false
 
-  constructor(environment: Environment, directory: string, mode: Durability, end: number, runningTime: number) {
+  constructor(environment: Environment, directory: string, mode: Durability, end: number, runningTime: number, listener: ActivityListener) {
     this.#environment = environment
+    this.#listener = listener
     this.directory = directory
     this.log = environment.kernels.createLog(MODES[mode], mode === 'none' ? 64 * 1024 : 0)
     this.endOffset = end
@@ -88,7 +93,7 @@ export class AppendQueue {
     if (commitDone.hasSubscribers) this.#noteAccepted(offset)
     if (!this.#active) {
       this.#active = true
-      this.onActivity()
+      this.#listener.active()
     }
     return offset
   }
@@ -124,7 +129,7 @@ export class AppendQueue {
     if (operationError.hasSubscribers) operationError.publish({ log: this.directory, operation: 'append', code })
   }
 
-  /** The next acceptance calls `onActivity` again. */
+  /** The next acceptance is told to the listener again. */
   rest(): void {
     this.#active = false
   }

@@ -1,11 +1,18 @@
+const NO_LISTENERS: ReadonlyArray<() => void> = []
+
 /** Wakes everybody who waits for something to have changed. */
 export class ChangeSignal {
-  readonly #waiting = new Set<() => void>()
-  /** Called first, with every change; they do not throw. */
-  readonly listeners: Array<() => void> = []
+  /** undefined: nobody waits, as in most logs of a process. */
+  #waiting: Set<() => void> | undefined
+  #listeners: ReadonlyArray<() => void> = NO_LISTENERS
 
   get waiting(): number {
-    return this.#waiting.size
+    return this.#waiting?.size ?? 0
+  }
+
+  /** `listener` is called with every change, before anybody who waits goes on; it does not throw. */
+  listen(listener: () => void): void {
+    this.#listeners = [...this.#listeners, listener]
   }
 
   /** Resolves with the next `notify`, or when it is cancelled. */
@@ -14,20 +21,21 @@ export class ChangeSignal {
     const promise = new Promise<void>((resolve) => {
       wake = resolve
     })
+    this.#waiting ??= new Set()
     this.#waiting.add(wake)
     return {
       promise,
       cancel: () => {
-        if (this.#waiting.delete(wake)) wake()
+        if (this.#waiting?.delete(wake)) wake()
       },
     }
   }
 
-  readonly notify = (): void => {
-    for (const listener of this.listeners) listener()
-    if (this.#waiting.size === 0) return
-    const waiting = [...this.#waiting]
-    this.#waiting.clear()
+  notify(): void {
+    for (const listener of this.#listeners) listener()
+    const waiting = this.#waiting
+    if (waiting === undefined) return
+    this.#waiting = undefined
     for (const wake of waiting) wake()
   }
 }

@@ -5,8 +5,9 @@ import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import { TASK_COMMIT } from '../kernels/procedure.js'
 import { ENOSPC, systemError } from '../kernels/system-error.js'
-import { AppendQueue } from './append-queue.js'
-import type { CommitListener } from './environment.js'
+import { type ActivityListener, AppendQueue } from './append-queue.js'
+import type { ChangeSignal } from './change-signal.js'
+import type { CommitListener, Ticker } from './environment.js'
 import type { OpenedLog } from './open.js'
 import type { LogParts } from './parts.js'
 import { SegmentWriter } from './segment-writer.js'
@@ -15,13 +16,13 @@ import { SegmentWriter } from './segment-writer.js'
  * The TypeScript half of the commit path of one open log: listens to the committer, gives it segments, drives it to flush and sync, keeps the
  * time-based promises (syncIntervalMs, idleMarkMs) and ends in good order.
  */
-export class CommitDriver implements CommitListener {
+export class CommitDriver implements CommitListener, ActivityListener, Ticker {
   readonly parts: LogParts
   readonly queue: AppendQueue
   readonly writer: SegmentWriter
   /** undefined: nothing is cached. */
   readonly tail: TailCache | undefined
-  readonly #onChange: () => void
+  readonly #changes: ChangeSignal
   #providing = false
   #provideAgain = 0
   #syncing = false
@@ -31,24 +32,17 @@ export class CommitDriver implements CommitListener {
   #marking = false
   #stopped = false
 
-  constructor(opened: OpenedLog, onChange: () => void) {
+  constructor(opened: OpenedLog, changes: ChangeSignal) {
     const { parts, end } = opened
     this.parts = parts
-    this.#onChange = onChange
-    this.queue = new AppendQueue(parts.environment, parts.directory, parts.session.durability, end.offset, end.runningTime)
+    this.#changes = changes
+    this.queue = new AppendQueue(parts.environment, parts.directory, parts.session.durability, end.offset, end.runningTime, this)
     this.writer = new SegmentWriter(parts, this.queue.log, end)
     const { cache } = parts.session
     const { kernels, cacheSweeper } = parts.environment
     this.tail = cache === undefined ? undefined : new TailCache(kernels, this.queue.log, parts.directory, cache, cacheSweeper)
     kernels.resume(this.queue.log, end.offset)
     parts.environment.listen(this.queue.log, this)
-    this.queue.onActivity = () => {
-      const now = performance.now()
-      this.#lastHold = now
-      this.#lastSync = Math.max(this.#lastSync, now - parts.session.syncIntervalMs / 2)
-      this.queue.lastCommit = now
-      parts.environment.addTick(this.#tick)
-    }
   }
 
   /** Closes what recovery found complete and takes up the segment it left open. */
@@ -72,7 +66,7 @@ export class CommitDriver implements CommitListener {
     }
     if (moved) {
       this.tail?.fed()
-      this.#onChange()
+      this.#changes.notify()
     }
   }
 
@@ -90,7 +84,7 @@ export class CommitDriver implements CommitListener {
 
   fail(cause: unknown, what: string): void {
     this.queue.fail(cause, what)
-    this.#onChange()
+    this.#changes.notify()
   }
 
   rejected(errno: number, nextOffset: number): void {
@@ -138,7 +132,7 @@ export class CommitDriver implements CommitListener {
     if (this.#stopped) return
     try {
       yield* this.writer.closeAllFull()
-      this.#onChange()
+      this.#changes.notify()
     } catch (error) {
       if (!(error instanceof LogError) || error.code !== 'ERR_SEALOG_NO_SPACE')
         this.fail(error, `${this.parts.directory}: a full segment cannot be closed: ${(error as Error).message}`)
@@ -257,7 +251,16 @@ export class CommitDriver implements CommitListener {
 
   // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  readonly #tick = (now: number): boolean => {
+  /** Records are accepted after a pause. */
+  active(): void {
+    const now = performance.now()
+    this.#lastHold = now
+    this.#lastSync = Math.max(this.#lastSync, now - this.parts.session.syncIntervalMs / 2)
+    this.queue.lastCommit = now
+    this.parts.environment.addTicker(this)
+  }
+
+  tick(now: number): boolean {
     const { queue, writer } = this
     const { session, tasks } = this.parts
     if (this.#stopped || queue.failure !== undefined) return false
@@ -301,7 +304,7 @@ export class CommitDriver implements CommitListener {
       await this.#whileGoing(() => this.writer.park())
       if (this.queue.queuedBytes > 0 || this.#stopped) return
       this.queue.rest()
-      this.parts.environment.removeTick(this.#tick)
+      this.parts.environment.removeTicker(this)
     } finally {
       this.#resting = false
     }
@@ -335,7 +338,7 @@ export class CommitDriver implements CommitListener {
   stop(): void {
     if (this.#stopped) return
     this.#stopped = true
-    this.parts.environment.removeTick(this.#tick)
+    this.parts.environment.removeTicker(this)
     this.parts.environment.unlisten(this.queue.log)
     if (this.queue.failure !== undefined) this.#dropQueue()
     this.tail?.end(false)

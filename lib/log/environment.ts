@@ -26,8 +26,11 @@ export interface CommitListener {
   exiting(): void
 }
 
-/** What wants to be called about every TICK_MS while it has something to do; false: no longer. */
-export type Tick = (now: number) => boolean
+/** What wants to be called about every TICK_MS while it has something to do. */
+export interface Ticker {
+  /** `now` as by `performance.now()`. false: it need not be called any more. */
+  tick(now: number): boolean
+}
 
 /**
  * All that the logs of one thread of JavaScript share: kernels, staging slab, queue budget, descriptors, one timer.
@@ -63,7 +66,7 @@ export class Environment {
   #waiting = 0
   #busy = false
   #referenced = false
-  readonly #ticks = new Set<Tick>()
+  readonly #tickers = new Set<Ticker>()
   #timer: NodeJS.Timeout | undefined
   readonly #openSegments = new Set<Segment>()
   readonly #maxOpenFiles: number
@@ -71,7 +74,7 @@ export class Environment {
 
   constructor(backend: 'auto' | k.Backend, options: Required<EnvironmentOptions>) {
     this.kernels = createKernels(backend, { ...options, stagingBytes: STAGING_BYTES }, this.#wake)
-    this.cacheSweeper = new CacheSweeper(this.kernels, (tick) => this.addTick(tick))
+    this.cacheSweeper = new CacheSweeper(this.kernels, (ticker) => this.addTicker(ticker))
     this.queueLimit = options.queueBytes
     this.highWaterMark = Math.floor(options.queueBytes / 4)
     this.#maxOpenFiles = options.maxOpenFiles
@@ -281,27 +284,27 @@ export class Environment {
 
   // ── the one timer ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  addTick(tick: Tick): void {
-    this.#ticks.add(tick)
+  addTicker(ticker: Ticker): void {
+    this.#tickers.add(ticker)
     if (this.#timer === undefined) {
       this.#timer = setInterval(this.#onTick, TICK_MS)
       this.#timer.unref()
     }
   }
 
-  removeTick(tick: Tick): void {
-    this.#ticks.delete(tick)
+  removeTicker(ticker: Ticker): void {
+    this.#tickers.delete(ticker)
     this.#stopTimer()
   }
 
   readonly #onTick = (): void => {
     const now = performance.now()
-    for (const tick of this.#ticks) if (!tick(now)) this.#ticks.delete(tick)
+    for (const ticker of this.#tickers) if (!ticker.tick(now)) this.#tickers.delete(ticker)
     this.#stopTimer()
   }
 
   #stopTimer(): void {
-    if (this.#ticks.size > 0 || this.#timer === undefined) return
+    if (this.#tickers.size > 0 || this.#timer === undefined) return
     clearInterval(this.#timer)
     this.#timer = undefined
   }

@@ -33,20 +33,28 @@ export interface OwnerRecord {
  * inode, held by this process. Each takes its own first and then looks for the other's, so of two that race at least one sees the other.
  */
 export class WriterLock {
-  readonly previous: OwnerRecord | undefined
-  /** The log was opened under this lock before (truncation, reopen()): how it ended is known, not guessed from `previous`. */
+  /** How the session before ended; undefined: nothing is known of one. */
+  readonly previousState: OwnerRecord['state'] | undefined
+  /** The log was opened under this lock before (truncation, reopen()): how it ended is known, not guessed from `previousState`. */
   opened = false
   readonly #fd: number
-  readonly #path: string
+  readonly #directory: string
   readonly #server: Server | undefined
   readonly #durability: Durability
   #owner: OwnerRecord
 
-  private constructor(fd: number, file: string, server: Server | undefined, previous: OwnerRecord | undefined, durability: Durability, owner: OwnerRecord) {
+  private constructor(
+    fd: number,
+    directory: string,
+    server: Server | undefined,
+    previousState: OwnerRecord['state'] | undefined,
+    durability: Durability,
+    owner: OwnerRecord,
+  ) {
     this.#fd = fd
-    this.#path = file
+    this.#directory = directory
     this.#server = server
-    this.previous = previous
+    this.previousState = previousState
     this.#durability = durability
     this.#owner = owner
   }
@@ -79,7 +87,9 @@ export class WriterLock {
       // What a session in another mode left unsynced is still lost by a power loss until recovery has made it durable.
       const weakest = durability === 'fsync' && previous?.state === 'open' ? previous.durability : durability
       const owner: OwnerRecord = {
-        ...identity,
+        startTime: identity.startTime,
+        bootId: identity.bootId,
+        pidNamespace: identity.pidNamespace,
         pid: process.pid,
         thread: threadId,
         token: randomBytes(8).toString('hex'),
@@ -87,7 +97,7 @@ export class WriterLock {
         state: 'open',
         raiseEpoch: mustRaise(previous, identity),
       }
-      const lock = new WriterLock(fd, file, server, previous, durability, owner)
+      const lock = new WriterLock(fd, directory, server, previous?.state, durability, owner)
       await runner.run(lock.#write(owner, durability !== 'fsync'))
       return lock
     } catch (error) {
@@ -120,8 +130,9 @@ export class WriterLock {
   }
 
   *#write(record: OwnerRecord, durable: boolean): Procedure<void> {
-    yield* io.write(this.#fd, 0, Buffer.from(`${JSON.stringify(record).padEnd(RECORD_BYTES - 1)}\n`), this.#path)
-    if (durable) yield* io.datasync(this.#fd, this.#path)
+    const file = path.join(this.#directory, LOCK_FILE)
+    yield* io.write(this.#fd, 0, Buffer.from(`${JSON.stringify(record).padEnd(RECORD_BYTES - 1)}\n`), file)
+    if (durable) yield* io.datasync(this.#fd, file)
   }
 }
 

@@ -82,7 +82,7 @@ export class LogChunks implements WriterChunks {
   }
 
   /** Records were committed or became durable, or a segment was closed. */
-  readonly advanced = (): void => {
+  advanced(): void {
     if (this.#paused) return
     const active = this.#log.segments.last
     if (active !== undefined && (active !== this.#active || active.endPosition >= this.#earliestEnd)) this.#look(active)
@@ -142,7 +142,7 @@ export class LogChunks implements WriterChunks {
     this.#setEarliestEnd(this.#active, state)
     if (segments.all.length === 1 && !this.#active.closed && this.#finished === 0) return
     this.#dueOffset = 0
-    setImmediate(this.advanced)
+    setImmediate(() => this.advanced())
   }
 
   #look(active: Segment): void {

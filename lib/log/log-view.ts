@@ -15,6 +15,7 @@ import { type ConsumerOptions, Consumers } from './consumers.js'
 import { copyBytes, copyPosition, copyTarget, takeCopy } from './copy-bytes.js'
 import { type DiskUsage, diskUsage } from './disk-usage.js'
 import type { Environment } from './environment.js'
+import { type IndexView, indexView } from './index-view.js'
 import { BatchIterator, type BatchOptions, type BatchSource, type ReadOptions, RecordIterator } from './iterators.js'
 import type { OffsetRange } from './manifest.js'
 import { offsetAt } from './offset-at.js'
@@ -25,15 +26,6 @@ import { readRecordSync, readResident } from './read-record-sync.js'
 import { ReadReport } from './read-telemetry.js'
 import { Record } from './record.js'
 import type { RecordBatch } from './record-batch.js'
-
-/** Looks up positions in the sparse offset index. */
-export interface IndexView {
-  /**
-   * Position of the index entry from which `offset` is reached, in its segment file; `out[0]` becomes the segment's base offset.
-   * −1 when the offset is outside the log or the index of its segment is not in memory (the first read loads it). Allocates nothing.
-   */
-  lookup(offset: number, out?: Float64Array): number
-}
 
 /** The record has been found: it is in `Shared.copyOut`. */
 const IN_COPY_OUT = Symbol('in copyOut')
@@ -76,16 +68,24 @@ export abstract class LogView<T> implements BatchSource {
   abstract readonly indexIntervalBytes: number
   /** @internal */
   abstract readonly writable: boolean
-  readonly index: IndexView
-  /** The named positions in this log. */
-  readonly consumers: Consumers
+  #index: IndexView | undefined
+  #consumers: Consumers | undefined
   /** @internal Where archives are. */
   abstract readonly archiveDirectory: string
 
   constructor(environment: Environment) {
     this.environment = environment
-    this.index = { lookup: (offset, out) => this.#lookup(offset, out) }
-    this.consumers = new Consumers(this)
+  }
+
+  get index(): IndexView {
+    this.#index ??= indexView(this)
+    return this.#index
+  }
+
+  /** The named positions in this log. */
+  get consumers(): Consumers {
+    this.#consumers ??= new Consumers(this)
+    return this.#consumers
   }
 
   get backend(): k.Backend {
@@ -433,16 +433,5 @@ export abstract class LogView<T> implements BatchSource {
     const block = request.result
     if (block === undefined || block.length === 0 || block.offset(0) !== offset) return undefined
     return block.record(0) as Record<T>
-  }
-
-  #lookup(offset: number, out: Float64Array | undefined): number {
-    if (!(offset >= this.startOffset && offset < this.committedOffset)) return -1
-    const segment = this.segments.find(offset)
-    const index = segment?.index
-    if (segment === undefined || index === undefined) return -1
-    const entry = index.find(offset)
-    if (entry < 0) return -1
-    if (out !== undefined) out[0] = segment.base
-    return index.position(entry)
   }
 }

@@ -45,7 +45,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     this.#session = session
     this.#encoder = new RecordEncoder(opened.driver.parts.settings, session.options.segmentBytes)
     this.chunks = new LogChunks(this, session.options.chunkEncodings)
-    changes.listeners.push(this.chunks.advanced)
+    if (this.form !== 'none') changes.listen(() => this.chunks.advanced())
     const { retention } = session.options
     this.#retention = retention === undefined ? undefined : new RetentionJob(this, retention)
   }
@@ -63,7 +63,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
   /** @internal With given random bytes and clock, so that tests can compare files byte for byte. */
   static async openWith<T>(directory: string, options: LogOptions, sources: Sources): Promise<Log<T>> {
     const changes = new ChangeSignal()
-    const { session, opened } = await WriterSession.begin(directory, options, sources, changes.notify)
+    const { session, opened } = await WriterSession.begin(directory, options, sources, changes)
     return new Log<T>(session, opened, changes)
   }
 
@@ -135,7 +135,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
 
   /** @internal `listener` is called on this thread with every change of the committed end or of the state, before any promise that waited for it goes on. */
   observe(listener: () => void): void {
-    this.changes.listeners.push(listener)
+    this.changes.listen(listener)
   }
 
   /** Appends and commits on the calling thread. */

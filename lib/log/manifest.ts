@@ -107,7 +107,6 @@ export interface ManifestState {
 export class Manifest {
   readonly #kernels: Kernels
   readonly #directory: string
-  readonly #path: string
   readonly logId: Uint8Array
   readonly createdAt: number
   #seed: number
@@ -118,13 +117,16 @@ export class Manifest {
   private constructor(kernels: Kernels, directory: string, logId: Uint8Array, createdAt: number, seed: number, end: number, state: ManifestState) {
     this.#kernels = kernels
     this.#directory = directory
-    this.#path = path.join(directory, MANIFEST_FILE)
     this.logId = logId
     this.createdAt = createdAt
     this.#seed = seed
     this.#end = end
     this.#liveBytes = end
     this.state = state
+  }
+
+  get #path(): string {
+    return path.join(this.#directory, MANIFEST_FILE)
   }
 
   /** undefined when there is no MANIFEST. A torn last record is left out; the next append overwrites it. */

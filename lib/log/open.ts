@@ -100,7 +100,7 @@ export function* openUnderLock(
     const state: ManifestState = { settings: newSettings(options, session), epoch: 1, startOffset: 0, closed: [], intent: undefined, lost: [] }
     manifest = yield* Manifest.create(directory, kernels, sources.randomBytes(16), sources.now(), state)
   }
-  if (!created && (previousEnd !== undefined || lock.previous?.state !== 'closed')) yield* manifest.makeDurable()
+  if (!created && (previousEnd !== undefined || lock.previousState !== 'closed')) yield* manifest.makeDurable()
   const settings = adoptSettings(manifest.state.settings, options, session)
   const logSeed = kernels.crc32c(manifest.logId, 0)
   const parts: LogParts = { directory, environment, manifest, segments: new SegmentSet(), settings, session, logSeed, tasks, sources }
@@ -136,7 +136,7 @@ function* recover(
   const lastClosed = manifest.state.closed.at(-1)
   const link = lastClosed === undefined ? undefined : { chain: lastClosed.linkChain, end: lastClosed.end }
   checkContinuity(parts, unclosed)
-  const evict = previousEnd !== undefined || (lock.previous !== undefined && lock.previous.state === 'open')
+  const evict = previousEnd !== undefined || lock.previousState === 'open'
   const context = { directory, kernels, logId: manifest.logId, intervalBytes: session.indexIntervalBytes, durable, evict }
   const tail = yield* readTail(context, unclosed, constants.O_RDWR, link)
   if (session.recovery === 'strict') {
@@ -151,11 +151,11 @@ function* recover(
   for (const part of tail.parts) environment.touch(part.segment)
   const end = logEnd(parts, tail)
   const seen = tail.damage?.cutsGroups === true || (previousEnd !== undefined && end.offset < previousEnd)
-  const unknown = lock.previous === undefined && !lock.opened && !created && end.offset > 0 && tail.parts.at(-1)?.marked === false
+  const unknown = lock.previousState === undefined && !lock.opened && !created && end.offset > 0 && tail.parts.at(-1)?.marked === false
   const readOnlyReason = yield* prepareCut(parts, tail, end.offset, seen || unknown || lock.raiseEpoch)
   if (readOnlyReason === undefined) {
     if (tail.damage !== undefined) yield* cutTail(directory, tail.damage, tail.cut)
-    yield* makeDurable(parts, tail, !created && lock.previous?.state === 'closed' && tail.damage === undefined)
+    yield* makeDurable(parts, tail, !created && lock.previousState === 'closed' && tail.damage === undefined)
     const kept = storedSettings(manifest.state.settings, parts.settings, options)
     if (kept !== manifest.state.settings) yield* manifest.append({ type: 'settings', settings: kept })
     yield* lock.recovered()

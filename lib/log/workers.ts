@@ -9,27 +9,29 @@ export interface LogWorker {
 
 /** The workers of one log. */
 export class LogWorkers {
-  readonly #all = new Set<LogWorker>()
+  /** undefined: there is none, as in most logs of a process. */
+  #all: Set<LogWorker> | undefined
   /** Set while a worker asks for no more appends: `drain` waits for it. */
   backlog: Promise<void> | undefined
 
   add(worker: LogWorker): void {
+    this.#all ??= new Set()
     this.#all.add(worker)
   }
 
   delete(worker: LogWorker): void {
-    this.#all.delete(worker)
+    this.#all?.delete(worker)
   }
 
   async pause(): Promise<void> {
-    for (const worker of this.#all) await worker.pause()
+    for (const worker of this.#all ?? []) await worker.pause()
   }
 
   pauseSync(): void {
-    for (const worker of this.#all) worker.pauseSync()
+    for (const worker of this.#all ?? []) worker.pauseSync()
   }
 
   resume(): void {
-    for (const worker of this.#all) worker.resume()
+    for (const worker of this.#all ?? []) worker.resume()
   }
 }

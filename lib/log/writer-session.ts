@@ -4,6 +4,7 @@ import type { Procedure } from '../kernels/procedure.js'
 import { TaskQueue } from '../kernels/task.js'
 import { checkDirectory, type LogOptions, resolveSession, type SessionOptions } from '../options.js'
 import { checkEncodings } from '../sealing/siblings.js'
+import type { ChangeSignal } from './change-signal.js'
 import { CommitDriver } from './commit-driver.js'
 import { type Environment, environmentFor } from './environment.js'
 import { WriterLock } from './lock.js'
@@ -24,7 +25,7 @@ export class WriterSession {
   readonly #given: LogOptions
   readonly #sources: Sources
   readonly #lock: WriterLock
-  readonly #onChange: () => void
+  readonly #changes: ChangeSignal
 
   private constructor(
     directory: string,
@@ -33,7 +34,7 @@ export class WriterSession {
     given: LogOptions,
     sources: Sources,
     lock: WriterLock,
-    onChange: () => void,
+    changes: ChangeSignal,
   ) {
     this.directory = directory
     this.environment = environment
@@ -41,10 +42,10 @@ export class WriterSession {
     this.#given = given
     this.#sources = sources
     this.#lock = lock
-    this.#onChange = onChange
+    this.#changes = changes
   }
 
-  static async begin(directory: string, given: LogOptions, sources: Sources, onChange: () => void): Promise<{ session: WriterSession; opened: OpenLog }> {
+  static async begin(directory: string, given: LogOptions, sources: Sources, changes: ChangeSignal): Promise<{ session: WriterSession; opened: OpenLog }> {
     checkDirectory(directory)
     const options = resolveSession(given)
     checkEncodings(options.chunkEncodings)
@@ -54,7 +55,7 @@ export class WriterSession {
     await runner.run(makePlace(place, given, options))
     const lock = await WriterLock.acquire(place, runner, options.durability, options.lock)
     try {
-      const session = new WriterSession(place, environment, options, given, sources, lock, onChange)
+      const session = new WriterSession(place, environment, options, given, sources, lock, changes)
       return { session, opened: await session.#open(given, undefined) }
     } catch (error) {
       await runner.run(lock.release(false))
@@ -74,7 +75,7 @@ export class WriterSession {
     const opened = await runner.run(
       openUnderLock(this.directory, this.environment, given, this.options, this.#lock, this.#sources, new TaskQueue(runner), seenEnd),
     )
-    const driver = new CommitDriver(opened, this.#onChange)
+    const driver = new CommitDriver(opened, this.#changes)
     try {
       if (opened.readOnlyReason === undefined) await runner.run(driver.begin(opened))
     } catch (error) {

@@ -53,7 +53,7 @@ export class Store<V = Uint8Array> implements AsyncDisposable {
   private constructor({ log, index, grown, snapshot, settings: { recordCache, snapshotBytes, compaction } }: OpenedStore<V>) {
     this.#log = log
     this.#index = index
-    this.#cache = recordCache === undefined ? undefined : new ValueCache<V>(log.directory, recordCache, (tick) => log.environment.addTick(tick))
+    this.#cache = recordCache === undefined ? undefined : new ValueCache<V>(log.directory, recordCache, (ticker) => log.environment.addTicker(ticker))
     log.recordCache = this.#cache
     this.#values = new StoreValues(log, () => this.#index, this.#cache)
     this.#writes = new StoreWrites(

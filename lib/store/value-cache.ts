@@ -1,22 +1,21 @@
 import { type RecordCacheStats, TieredCache, type TieredCacheSettings } from '../cache/tiered-cache.js'
 import { copyBytes } from '../log/copy-bytes.js'
+import type { Ticker } from '../log/environment.js'
 import { copyJson, jsonMemory } from './json-values.js'
-
-type AddTick = (tick: (now: number) => boolean) => void
 
 /**
  * The record cache of a store: values by the offset of their record. What is handed out is a copy, and so is what is kept: neither can be changed through the other.
  * Bytes are copied; of JSON the parsed value is kept and copied, which is many times faster than to parse its text again.
  */
-export class ValueCache<V> {
+export class ValueCache<V> implements Ticker {
   readonly #records: TieredCache<V>
-  readonly #addTick: AddTick
+  readonly #addTicker: (ticker: Ticker) => void
   #swept = false
   #clears = 0
 
-  constructor(directory: string, settings: TieredCacheSettings, addTick: AddTick) {
+  constructor(directory: string, settings: TieredCacheSettings, addTicker: (ticker: Ticker) => void) {
     this.#records = new TieredCache<V>(directory, settings)
-    this.#addTick = addTick
+    this.#addTicker = addTicker
   }
 
   /** A copy of the value; undefined: not cached. */
@@ -41,7 +40,7 @@ export class ValueCache<V> {
     this.#records.add(offset, value, bytes)
     if (this.#swept) return
     this.#swept = true
-    this.#addTick(this.#sweep)
+    this.#addTicker(this)
   }
 
   /** The record is no key's newest any more. */
@@ -67,7 +66,7 @@ export class ValueCache<V> {
     return this.#records.stats()
   }
 
-  readonly #sweep = (now: number): boolean => {
+  tick(now: number): boolean {
     this.#swept = this.#records.sweep(now)
     return this.#swept
   }
