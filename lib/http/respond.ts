@@ -1,10 +1,11 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { LogErrorCode } from '../errors.js'
 
-/** Answers with a whole body, whatever its size is. A client that takes nothing of it for `stallMs` is cut off. */
+/** Answers with a whole body, whatever its size is; takes `headers` over. A client that takes nothing of it for `stallMs` is cut off. */
 export function sendBody(req: IncomingMessage, res: ServerResponse, status: number, headers: OutgoingHttpHeaders, body: Buffer, stallMs: number): void {
   if (res.headersSent || res.destroyed) return
-  res.writeHead(status, { ...headers, 'content-length': body.length })
+  headers['content-length'] = body.length
+  res.writeHead(status, headers)
   endResponse(req, res, stallMs, req.method === 'HEAD' ? undefined : body)
 }
 

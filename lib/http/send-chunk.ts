@@ -133,8 +133,8 @@ function headersOf(
     'cache-control': `public, ${IMMUTABLE}`,
     'x-content-type-options': 'nosniff',
     ...inLowerCase(more),
-    etag,
   }
+  headers.etag = etag
   if (range) headers['accept-ranges'] = 'bytes'
   if (encoding !== undefined) headers['content-encoding'] = encoding
   return whole && chunk.siblings.length > 0 ? vary(headers, 'Accept-Encoding') : headers

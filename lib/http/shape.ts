@@ -212,12 +212,13 @@ class ShapeService<T> {
     const mark = `${upToDate ? ':end' : ''}${wanted.live && !hasData ? `:${Date.now()}` : ''}`
     const etag = `"${handle}:${isFirst ? '-1' : `${from}_0`}:${offset}${mark}"`
     const headers: OutgoingHttpHeaders = {
-      ...exchange.common,
       'electric-handle': handle,
       'electric-offset': offset,
       'electric-has-data': String(hasData),
       'cache-control': cacheControl(wanted, answer),
       etag,
+      // Last, see readHeaders.
+      ...exchange.common,
     }
     if (wanted.live) headers['electric-cursor'] = nextCursor(wanted.cursor)
     else headers['electric-schema'] = this.#schema
@@ -244,7 +245,7 @@ class ShapeService<T> {
 
   #send({ request, response }: Exchange, status: number, headers: OutgoingHttpHeaders, body: string): void {
     if (this.#closed) response.shouldKeepAlive = false
-    sendBody(request, response, status, { ...headers, 'content-type': 'application/json' }, Buffer.from(body), this.#stallTimeoutMs)
+    sendBody(request, response, status, { 'content-type': 'application/json', ...headers }, Buffer.from(body), this.#stallTimeoutMs)
   }
 }
 

@@ -79,7 +79,7 @@ export interface TransferOutcome {
 
 /**
  * Answers with bytes of a file: with sendfile(2) where that is possible, else with the same bytes another way, the reason counted and published. Headers, their
- * names in lower case, get the content-length. Of HEAD, the headers alone. Writes the whole answer and ends it; nobody else may write to `res`. Never rejects; resolves when the response is
+ * names in lower case, are taken over and get the content-length. Of HEAD, the headers alone. Writes the whole answer and ends it; nobody else may write to `res`. Never rejects; resolves when the response is
  * finished or its connection gone. During a sendfile transfer Node's timer of the socket is off, and `socket.bytesWritten` does not count the body.
  */
 export async function sendFileBody(
@@ -93,7 +93,8 @@ export async function sendFileBody(
   const life = new ResponseLife(req, res)
   try {
     if (life.gone) return { way: 'none', complete: false, bytes: 0, code: 'ECONNRESET' }
-    return await new Transfer(req, res, life, status, { ...headers, 'content-length': body.prefix.length + body.length }, body, context).run()
+    headers['content-length'] = body.prefix.length + body.length
+    return await new Transfer(req, res, life, status, headers, body, context).run()
   } catch (error) {
     life.cut()
     context.counters.broken++
