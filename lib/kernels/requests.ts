@@ -111,6 +111,11 @@ export function* evict(fd: number): Procedure<void> {
   yield { operation: k.FILE_EVICT, fd, a: 0, b: 0 }
 }
 
+/** Whether somebody else may have the file open. */
+export function* hasOtherUsers(fd: number): Procedure<boolean> {
+  return (yield { operation: k.FILE_HAS_OTHER_USERS, fd, a: 0, b: 0 }) !== 0
+}
+
 /** The whole file; undefined when there is none. `limit` guards against allocating by a size read from disk. */
 export function* readFile(path: string, flags: number, limit: number): Procedure<Uint8Array | undefined> {
   const fd = yield* openExisting(path, flags)

@@ -7,7 +7,7 @@ import * as io from '../kernels/requests.js'
 import { stopWord } from '../segment/recovery.js'
 import type { Segment } from '../segment/segment.js'
 import { SparseFile } from '../segment/sparse-file.js'
-import { nameGeneration, nextHeader, type RewrittenLog, switchGenerations, temporaryPath } from './generations.js'
+import { type NextGeneration, nameGeneration, nextHeader, type RewrittenLog, removeReplaced, switchGenerations, temporaryPath } from './generations.js'
 import type { ClosedSegment } from './manifest.js'
 
 /** Bytes read by one request; between two of them the pass waits, or ends. */
@@ -66,6 +66,8 @@ export async function compactSegment(log: RewrittenLog, facts: ClosedSegment, ru
   if (segment === undefined || segment.base !== facts.base || segment.generation !== facts.generation)
     throw new LogError('ERR_SEALOG_CONFLICT', `${log.directory}: the segment at offset ${facts.base} was changed while it was compacted`)
   const unchanged = { recordsRemoved: 0, bytesBefore: facts.bytes, bytesAfter: facts.bytes }
+  let generation: NextGeneration
+  let recordsRemoved: number
   // Pinned, it is open until the switch, so that nobody in this thread opens a file that is about to go.
   segment.pins++
   try {
@@ -79,10 +81,10 @@ export async function compactSegment(log: RewrittenLog, facts: ClosedSegment, ru
       await runner.run(file.begin())
       const numbers = await copyRecords(log, segment, header, rules, tombstonesBefore, file)
       const bytes = await runner.run(file.finish(contentOf(numbers), facts.end, facts.linkChain, facts.closedAt))
-      const generation = await runner.run(nameGeneration(log, segment, facts, bytes))
-      await parts.tasks.add(() => switchGenerations(log, parts, [generation], rules.through))
-      const recordsRemoved = numbers[k.COMPACT_READ_RECORDS] - numbers[k.COMPACT_KEPT_RECORDS]
-      return { kind: 'rewritten', recordsRemoved, bytesBefore: facts.bytes, bytesAfter: bytes }
+      const next = await runner.run(nameGeneration(log, segment, facts, bytes))
+      await parts.tasks.add(() => switchGenerations(log, parts, [next], rules.through))
+      generation = next
+      recordsRemoved = numbers[k.COMPACT_READ_RECORDS] - numbers[k.COMPACT_KEPT_RECORDS]
     } catch (error) {
       await removeUnfinished(log, file)
       throw error
@@ -91,6 +93,8 @@ export async function compactSegment(log: RewrittenLog, facts: ClosedSegment, ru
     segment.pins--
     if (segment.retired) await runner.run(segment.release())
   }
+  await runner.run(removeReplaced(log, [generation]))
+  return { kind: 'rewritten', recordsRemoved, bytesBefore: facts.bytes, bytesAfter: generation.facts.bytes }
 }
 
 /** Closes the temporary file of a rewriting that failed, and removes it unless the log is closed: it may be another writer's by now, and the next open removes it. */

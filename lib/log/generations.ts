@@ -7,6 +7,7 @@ import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
 import { findChunks } from '../sealing/chunk-directory.js'
 import { Segment } from '../segment/segment.js'
+import { removeLargeFile } from './remove-file.js'
 import type { CommitDriver } from './commit-driver.js'
 import type { Environment } from './environment.js'
 import type { LogChunks } from './log-chunks.js'
@@ -108,11 +109,16 @@ export function* switchGenerations(log: RewrittenLog, parts: LogParts, generatio
     log.commitDriver().tail?.truncateBefore(to)
     log.chunks.replaced(from, to)
   }
+}
+
+/** Removes the files that were replaced, when nothing pins them any more; the next open removes those of a log that was closed meanwhile. */
+export function* removeReplaced(log: RewrittenLog, generations: readonly NextGeneration[]): Procedure<void> {
   for (const { old } of generations) {
     yield* old.release()
+    if (log.closed) return
     // The index first: without its segment nobody would look for it any more.
     yield* io.unlink(old.indexPath)
-    yield* io.unlink(old.path)
+    yield* removeLargeFile(old.path)
   }
 }
 

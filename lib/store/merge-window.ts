@@ -3,7 +3,7 @@ import { LogError } from '../errors.js'
 import { frameBytes } from '../format/constants.js'
 import { decodeValue, encodeValue } from '../log/codec.js'
 import { type CompactionRules, removeUnfinished } from '../log/compaction.js'
-import { dropGenerations, type NextGeneration, nameGeneration, nextHeader, switchGenerations, temporaryPath } from '../log/generations.js'
+import { dropGenerations, type NextGeneration, nameGeneration, nextHeader, removeReplaced, switchGenerations, temporaryPath } from '../log/generations.js'
 import type { Log } from '../log/log.js'
 import type { ClosedSegment } from '../log/manifest.js'
 import type { RecordBatch } from '../log/record-batch.js'
@@ -110,6 +110,7 @@ export async function mergeWindow<V>(
       if (segment.retired) await runner.run(segment.release())
     }
   }
+  await runner.run(removeReplaced(log, generations))
   const sum = (list: readonly ClosedSegment[]) => list.reduce((total, facts) => total + facts.bytes, 0)
   return { segments: changed.length, recordsRemoved: plan.dropped.size, bytesBefore: sum(changed), bytesAfter: sum(generations.map(({ facts }) => facts)) }
 }

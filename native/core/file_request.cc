@@ -80,6 +80,8 @@ int64_t Execute(Io& io, FileRequest* request) {
       return io.SyncDirectory(path);
     case FileOperation::kEvict:
       return io.Evict(fd);
+    case FileOperation::kHasOtherUsers:
+      return io.HasOtherUsers(fd);
     case FileOperation::kLock:
       return io.Lock(fd);
     case FileOperation::kProbeSocket:
@@ -146,6 +148,7 @@ const char* CheckFileRequest(const FileRequest& request) {
     case FileOperation::kTruncate:
     case FileOperation::kAllocate:
     case FileOperation::kEvict:
+    case FileOperation::kHasOtherUsers:
     case FileOperation::kLock:
     // An array without bytes has no address.
     case FileOperation::kRead:

@@ -45,6 +45,7 @@ enum class FileOperation : uint8_t {
   kPack = 27,
   kUnpack = 28,
   kScanBytes = 29,
+  kHasOtherUsers = 30,
 };
 
 // Work that takes as long as a chunk or slice is large: nothing that somebody waits for should queue behind it.

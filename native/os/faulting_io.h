@@ -39,6 +39,7 @@ class FaultingIo final : public Io {
   int SyncDirectory(const char* path) override;
   int64_t SeekData(int fd, uint64_t from) override { return inner_.SeekData(fd, from); }
   int Evict(int fd) override { return inner_.Evict(fd); }
+  int HasOtherUsers(int fd) override { return inner_.HasOtherUsers(fd); }
   int Lock(int fd) override { return inner_.Lock(fd); }
   int ProbeAbstractSocket(const char* name) override { return inner_.ProbeAbstractSocket(name); }
   int64_t SendFile(int socket, int file, uint64_t position, size_t length) override;

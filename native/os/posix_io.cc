@@ -263,6 +263,17 @@ int PosixIo::Evict([[maybe_unused]] int fd) {
 #endif
 }
 
+// A write lease is granted only for the one descriptor of a file. It is given back at once: who opened the file
+// meanwhile would be held up, and this process would get a signal.
+int PosixIo::HasOtherUsers([[maybe_unused]] int fd) {
+#if defined(F_SETLEASE)
+  if (fcntl(fd, F_SETLEASE, F_WRLCK) != 0) return 1;
+  return fcntl(fd, F_SETLEASE, F_UNLCK) == 0 ? 0 : 1;
+#else
+  return 1;
+#endif
+}
+
 int PosixIo::Lock([[maybe_unused]] int fd) {
 #if defined(F_OFD_SETLK)
   struct flock whole = {};

@@ -32,6 +32,7 @@ class PosixIo : public Io {
   int SyncDirectory(const char* path) override;
   int64_t SeekData(int fd, uint64_t from) override;
   int Evict(int fd) override;
+  int HasOtherUsers(int fd) override;
   int Lock(int fd) override;
   int ProbeAbstractSocket(const char* name) override;
   int64_t SendFile(int socket, int file, uint64_t position, size_t length) override;

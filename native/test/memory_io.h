@@ -88,6 +88,7 @@ class MemoryIo : public Io {
   int List(const char*, std::string*) override { return -ENOSYS; }
   int SyncDirectory(const char*) override { return -ENOSYS; }
   int Evict(int) override { return -ENOSYS; }
+  int HasOtherUsers(int) override { return -ENOSYS; }
   int Lock(int) override { return -ENOSYS; }
   int ProbeAbstractSocket(const char*) override { return -ENOSYS; }
 };

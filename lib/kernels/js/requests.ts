@@ -87,6 +87,8 @@ export function taskOf(request: FileRequest): Task | number {
       return single(pathCall('syncDirectory', needed(path)))
     case s.FILE_EVICT:
       return 0
+    case s.FILE_HAS_OTHER_USERS:
+      return 1
     case s.FILE_LOCK:
     case s.FILE_PROBE_SOCKET:
       return -ENOSYS
