@@ -7,12 +7,12 @@ import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
 import { findChunks } from '../sealing/chunk-directory.js'
 import { Segment } from '../segment/segment.js'
-import { removeLargeFile } from './remove-file.js'
 import type { CommitDriver } from './commit-driver.js'
 import type { Environment } from './environment.js'
 import type { LogChunks } from './log-chunks.js'
 import type { ClosedSegment } from './manifest.js'
 import type { LogParts } from './parts.js'
+import { removeLargeFile } from './remove-file.js'
 
 /** What replacing segments needs of the log that is open for writing. */
 export interface RewrittenLog {

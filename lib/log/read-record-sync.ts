@@ -11,9 +11,10 @@ export function readRecordSync(kernels: k.Kernels, segment: Segment, index: Offs
   const position = index.position(entry)
   // A record ends before the next entry: no byte is read that cannot be needed.
   const end = entry + 1 < index.length ? index.position(entry + 1) : segment.endPosition
-  if (entry + 1 < index.length && index.evenlySpaced && !segment.sparse) {
-    const spacing = (end - position) / (index.offset(entry + 1) - first)
-    if (spacing % 8 === 0) {
+  if (entry + 2 < index.length && index.evenlySpaced && !segment.sparse) {
+    const spacing = spacingBehind(index, entry)
+    // By chance that is a multiple of 8 now and then, but seldom the same twice.
+    if (spacing % 8 === 0 && spacing === spacingBehind(index, entry + 1)) {
       const status = readEvenlySpaced(kernels, segment, index, entry, offset, spacing, flags)
       if (status < 0) return status
       index.noteSpacing(status === k.READ_OK)
@@ -22,6 +23,11 @@ export function readRecordSync(kernels: k.Kernels, segment: Segment, index: Offs
   }
   const sparse = segment.sparse ? k.READ_SPARSE : 0
   return kernels.readRecord(segment.fd, segment.seed, position, end, first, index.batchFirst(entry), offset, sparse | flags)
+}
+
+/** Bytes of the file per record between two entries. */
+function spacingBehind(index: OffsetIndex, entry: number): number {
+  return (index.position(entry + 1) - index.position(entry)) / (index.offset(entry + 1) - index.offset(entry))
 }
 
 /** The same if nothing has to be opened and no disk waited for. Whether the record is in `Shared.copyOut`. */
