@@ -18,7 +18,7 @@ const BURSTS = 5
 const BURST_RECORDS = 40_000
 
 function throughputRecords(quick: boolean): number {
-  return quick ? 150_000 : 1_000_000
+  return quick ? 250_000 : 1_000_000
 }
 
 /** `share` of the records, for those that would take minutes. */

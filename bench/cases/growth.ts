@@ -15,8 +15,8 @@ const READS = 20_000
 /** Coprime to all sizes. */
 const STRIDE = 61_803_398_9
 
-/** `most`: how far the default run goes. */
-const powersOf = (run: Run, most: number) => POWERS.filter((power) => power <= (run.quick ? 6 : run.huge ? 8 : most))
+/** `most`: how far the default run goes; with --quick one power less. */
+const powersOf = (run: Run, most: number) => POWERS.filter((power) => power <= (run.quick ? most - 1 : run.huge ? 8 : most))
 
 interface Growing {
   /** Adds number i. */
