@@ -178,15 +178,15 @@ function sizesCase(cell: Cell, how: string, contenders: readonly Contender[], li
   }
 }
 
-const FLUSH_1: Cell = { mode: 'flush', writers: 1, quick: { records: 60_000, bytes: 24 * MIB }, full: { records: 300_000, bytes: 96 * MIB } }
+const FLUSH_1: Cell = { mode: 'flush', writers: 1, quick: { records: 60_000, bytes: 24 * MIB }, full: { records: 300_000, bytes: 64 * MIB } }
 const FLUSH_MANY = [
-  { mode: 'flush', writers: 64, quick: { records: 12_800, bytes: 24 * MIB }, full: { records: 96_000, bytes: 96 * MIB } },
-  { mode: 'flush', writers: 1000, quick: { records: 20_000, bytes: 24 * MIB }, full: { records: 100_000, bytes: 128 * MIB } },
+  { mode: 'flush', writers: 64, quick: { records: 12_800, bytes: 24 * MIB }, full: { records: 64_000, bytes: 64 * MIB } },
+  { mode: 'flush', writers: 1000, quick: { records: 20_000, bytes: 24 * MIB }, full: { records: 80_000, bytes: 96 * MIB } },
 ] as const satisfies readonly Cell[]
 const FSYNC_1: Cell = { mode: 'fsync', writers: 1, quick: { records: 60, bytes: 24 * MIB }, full: { records: 250, bytes: 96 * MIB } }
 const FSYNC_MANY = [
-  { mode: 'fsync', writers: 64, quick: { records: 1280, bytes: 24 * MIB }, full: { records: 3200, bytes: 96 * MIB } },
-  { mode: 'fsync', writers: 1000, quick: { records: 4000, bytes: 24 * MIB }, full: { records: 20_000, bytes: 128 * MIB } },
+  { mode: 'fsync', writers: 64, quick: { records: 1280, bytes: 24 * MIB }, full: { records: 3200, bytes: 64 * MIB } },
+  { mode: 'fsync', writers: 1000, quick: { records: 4000, bytes: 24 * MIB }, full: { records: 20_000, bytes: 96 * MIB } },
 ] as const satisfies readonly Cell[]
 
 const APPEND_SYNC = 'sealog appendSync'
