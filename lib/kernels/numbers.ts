@@ -204,7 +204,8 @@ export const FILE_COMPACT = 26
 export const FILE_PACK = 27
 /**
  * The segment bytes of one block (b compressed bytes at position a of `fd`), with their CRCs, into `bytes`, which is as long as the entry of the block says. numbers: UNPACK_LENGTH.
- * Status: 0; UNPACK_DAMAGED when it cannot be decompressed, is of another length, or no frames come of it; −errno, −ENOSYS without zstd. Never more memory than
+ * With `entries`, UNPACK_COLUMNS numbers for each of several blocks, those lie one behind the other in the file, from a on, and in `bytes`; b is not used.
+ * Status: 0; UNPACK_DAMAGED when one cannot be decompressed, is of another length, or no frames come of it; −errno, −ENOSYS without zstd. Never more memory than
  * `bytes` has. What its frames say is not looked at (CRCs are new and therefore good): FILE_SCAN_BYTES does. `bytes` is worthless unless the status is 0.
  */
 export const FILE_UNPACK = 28
@@ -266,10 +267,13 @@ export const PACK_LENGTH = 16
 /** Of a block: segment position, segment bytes; offset and batch first expected at its first frame; position and bytes in the archive. */
 export const PACK_COLUMNS = 6
 
-/** In: segment seed; dictionary handle, −1: none. */
+/** In: segment seed; dictionary handle, −1: none. Out: good blocks before the first that is not. */
 export const UNPACK_SEED = 0
 export const UNPACK_DICTIONARY = 1
-export const UNPACK_LENGTH = 2
+export const UNPACK_COUNT = 2
+export const UNPACK_LENGTH = 3
+/** Of a block: segment bytes; bytes in the archive. */
+export const UNPACK_COLUMNS = 2
 export const UNPACK_DAMAGED = 1
 
 /** Forms of sealed chunks, as in segment headers. */

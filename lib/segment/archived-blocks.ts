@@ -44,18 +44,20 @@ export class ArchivedBlocks {
     return bytes
   }
 
-  /** The same into memory of the caller, as long as the block is, past the cache. */
-  *unpack(segment: Segment, archive: ArchivedSegment, number: number, bytes: Uint8Array): Procedure<void> {
+  /** The same of `count` blocks from `number` on into memory of the caller, as long as they are, past the cache. */
+  *unpack(segment: Segment, archive: ArchivedSegment, number: number, bytes: Uint8Array, count = 1): Procedure<void> {
     if (!this.#kernels.can.compress)
       throw new LogError('ERR_SEALOG_UNSUPPORTED', `${archive.path}: this backend has no zstd; archives need the native one or Node 22.19`, {
         file: archive.path,
       })
-    const block = archive.blocks[number]
+    const blocks = archive.blocks.slice(number, number + count)
+    const table = Float64Array.from(blocks.flatMap((block) => [block.bytes, block.archiveBytes]))
     const numbers = new Float64Array(k.UNPACK_LENGTH)
     numbers[k.UNPACK_SEED] = segment.seed
     numbers[k.UNPACK_DICTIONARY] = yield* this.dictionary(archive, segment.header?.logId)
-    const status = yield { operation: k.FILE_UNPACK, fd: segment.fd, a: block.archivePosition, b: block.archiveBytes, bytes, numbers }
-    if (io.check(status, k.FILE_UNPACK, archive.path) !== 0) throw archive.damaged('a block cannot be unpacked', block.archivePosition)
+    const status = yield { operation: k.FILE_UNPACK, fd: segment.fd, a: blocks[0].archivePosition, b: 0, bytes, numbers, table }
+    if (io.check(status, k.FILE_UNPACK, archive.path) === 0) return
+    throw archive.damaged('a block cannot be unpacked', blocks[numbers[k.UNPACK_COUNT]]?.archivePosition)
   }
 
   /** The dictionary that the archive needs is on disk, whatever is in memory. ERR_SEALOG_ARCHIVE when it is missing, damaged or of another log. */

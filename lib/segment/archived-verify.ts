@@ -11,7 +11,9 @@ import type { ArchivedSegment } from './archived-segment.js'
 import { stopWord } from './recovery.js'
 import type { Segment } from './segment.js'
 
-const SCAN_ROWS = 4096
+/** Blocks that are unpacked and looked at in one go: every request costs the event loop a turn. */
+const VERIFY_BYTES = 1024 * 1024
+const SCAN_ROWS = 8192
 
 /** What an archive was found to hold. */
 export interface VerifiedArchive {
@@ -39,7 +41,7 @@ class FrameCount {
   }
 
   /** Verifies the frames in `bytes`, which lie at `position` of the segment. Throws what `damaged` makes. */
-  *add(bytes: Uint8Array, position: number, damaged: (why: string) => Error): Procedure<void> {
+  *add(bytes: Uint8Array, position: number, damaged: (why: string, position: number) => Error): Procedure<void> {
     const { header } = this.#segment
     if (header === undefined) throw new Error('the segment is not open')
     const numbers = this.#numbers
@@ -64,11 +66,11 @@ class FrameCount {
       const stop = numbers[k.SCAN_STOP]
       const footer =
         stop === k.STOP_FOOTER && numbers[k.SCAN_NEXT_POSITION] === end - FOOTER_FRAME_BYTES && end === this.#segment.endPosition + FOOTER_FRAME_BYTES
-      if (!footer && stop !== k.STOP_END && stop !== k.STOP_TABLE_FULL) throw damaged(stopWord(stop))
+      if (!footer && stop !== k.STOP_END && stop !== k.STOP_TABLE_FULL) throw damaged(stopWord(stop), numbers[k.SCAN_NEXT_POSITION])
       if (numbers[k.SCAN_NEXT_OFFSET] >= 0) this.next = numbers[k.SCAN_NEXT_OFFSET]
       this.#batchFirst = numbers[k.SCAN_NEXT_BATCH_FIRST]
       if (footer) return
-      if (numbers[k.SCAN_NEXT_POSITION] <= at) throw damaged('framing')
+      if (numbers[k.SCAN_NEXT_POSITION] <= at) throw damaged('framing', at)
       at = numbers[k.SCAN_NEXT_POSITION]
     }
   }
@@ -100,12 +102,17 @@ export function* verifyArchive(
     let segmentCrc = kernels.crc32c(header.segmentHeader, 0)
     let buffer = new Uint8Array(0)
     let footer: Footer | undefined
-    for (const [number, block] of archive.blocks.entries()) {
-      if (buffer.length < block.bytes) buffer = new Uint8Array(block.bytes)
-      const bytes = buffer.subarray(0, block.bytes)
-      yield* blocks.unpack(segment, archive, number, bytes)
+    const damaged = (why: string, position: number) => archive.damaged(why, archive.blocks.findLast((block) => block.position <= position)?.archivePosition)
+    for (let first = 0, end = 0; first < archive.blocks.length; first = end) {
+      let length = 0
+      do {
+        length += archive.blocks[end++].bytes
+      } while (end < archive.blocks.length && length + archive.blocks[end].bytes <= VERIFY_BYTES)
+      if (buffer.length < length) buffer = new Uint8Array(length)
+      const bytes = buffer.subarray(0, length)
+      yield* blocks.unpack(segment, archive, first, bytes, end - first)
       segmentCrc = kernels.crc32c(bytes, segmentCrc)
-      yield* count.add(bytes, block.position, (why) => archive.damaged(why, block.archivePosition))
+      yield* count.add(bytes, archive.blocks[first].position, damaged)
       footer = decodeFooter(bytes.subarray(Math.max(0, bytes.length - FOOTER_FRAME_BYTES)), segment.seed, kernels.crc32c)
     }
     if (segmentCrc !== header.segmentCrc) throw archive.damaged('checksum of the segment', ARCHIVE_HEADER_BYTES)

@@ -108,9 +108,8 @@ int64_t Execute(Io& io, FileRequest* request) {
       return PackFrames(io, fd, a, b, request->numbers, request->entries, request->entries_length,
                         request->dictionary.get(), request->canceled);
     case FileOperation::kUnpack:
-      return UnpackBlock(io, fd, a, b, request->bytes, request->bytes_length,
-                         static_cast<uint32_t>(ToU64(request->numbers[kUnpackSeed])), request->dictionary.get(),
-                         request->decompressors);
+      return UnpackBlocks(io, fd, a, b, request->bytes, request->bytes_length, request->numbers, request->entries,
+                          request->entries_length, request->dictionary.get(), request->decompressors);
     case FileOperation::kScanBytes:
       ScanBytes(a, b, request->bytes, request->bytes_length, request->numbers, request->table, request->table_length);
       return 0;

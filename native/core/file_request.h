@@ -55,7 +55,7 @@ inline bool IsLongWork(FileOperation operation) {
 }
 
 // One request; the memory it points to belongs to the caller and outlives its execution. `table` is the third array of
-// a request: u32 rows of a scan, or index entries of a walk and blocks of a pack (doubles).
+// a request: u32 rows of a scan, or index entries of a walk and blocks of a pack or unpack (doubles).
 struct FileRequest {
   FileOperation operation;
   int fd = -1;

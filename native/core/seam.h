@@ -211,7 +211,12 @@ inline constexpr size_t kPackColumns = 6;
 
 inline constexpr size_t kUnpackSeed = 0;
 inline constexpr size_t kUnpackDictionary = 1;
-inline constexpr size_t kUnpackLength = 2;
+inline constexpr size_t kUnpackCount = 2;
+inline constexpr size_t kUnpackLength = 3;
+// Of a row of blocks.
+inline constexpr size_t kUnpackBlockFrameBytes = 0;
+inline constexpr size_t kUnpackBlockPackedBytes = 1;
+inline constexpr size_t kUnpackColumns = 2;
 inline constexpr int kUnpackDamaged = 1;
 
 inline constexpr size_t kCacheOldest = 0;

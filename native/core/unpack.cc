@@ -132,4 +132,27 @@ int UnpackBlock(Io& io, int fd, uint64_t position, uint64_t packed_bytes, uint8_
   return RestoreFrames(bytes, bytes_length, start, seed) ? 0 : kUnpackDamaged;
 }
 
+int UnpackBlocks(Io& io, int fd, uint64_t position, uint64_t packed_bytes, uint8_t* bytes, size_t bytes_length,
+                 double* numbers, const double* entries, size_t entries_length, Dictionary* dictionary,
+                 Decompressors* decompressors) {
+  const auto seed = static_cast<uint32_t>(ToUnsigned(numbers[kUnpackSeed]));
+  numbers[kUnpackCount] = 0;
+  const double one[kUnpackColumns] = {static_cast<double>(bytes_length), static_cast<double>(packed_bytes)};
+  const double* row = entries == nullptr ? one : entries;
+  const double* const end = entries == nullptr ? one + kUnpackColumns : entries + entries_length;
+  for (; static_cast<size_t>(end - row) >= kUnpackColumns; row += kUnpackColumns) {
+    const uint64_t frame_bytes = ToUnsigned(row[kUnpackBlockFrameBytes]);
+    const uint64_t packed = ToUnsigned(row[kUnpackBlockPackedBytes]);
+    if (frame_bytes > bytes_length) return kUnpackDamaged;
+    const auto length = static_cast<size_t>(frame_bytes);
+    const int status = UnpackBlock(io, fd, position, packed, bytes, length, seed, dictionary, decompressors);
+    if (status != 0) return status;
+    numbers[kUnpackCount]++;
+    position += packed;
+    bytes += length;
+    bytes_length -= length;
+  }
+  return bytes_length == 0 ? 0 : kUnpackDamaged;
+}
+
 }  // namespace sealog

@@ -169,9 +169,30 @@ function unpack(backend: k.Backend, segment: Segment, archive: Uint8Array, block
   try {
     return blocks.map(({ outPosition, outBytes, frameBytes }) => {
       const bytes = Buffer.alloc(frameBytes)
-      const status = kernels.requestSync(k.FILE_UNPACK, fd, outPosition, outBytes, bytes, Float64Array.of(segment.seed, handle))
+      const status = kernels.requestSync(k.FILE_UNPACK, fd, outPosition, outBytes, bytes, Float64Array.of(segment.seed, handle, 0))
       return { status, bytes }
     })
+  } finally {
+    closeSync(fd)
+    if (handle !== -1) kernels.destroyDictionary(handle)
+  }
+}
+
+/** Neighbouring blocks with one request; `changes` of the table of their bytes, in the segment and in the archive. */
+function unpackTogether(backend: k.Backend, segment: Segment, archive: Uint8Array, blocks: readonly Block[], dictionary?: Uint8Array, changes: number[] = []) {
+  const { kernels } = environmentOf(backend)
+  writeFileSync(ARCHIVE, archive)
+  const fd = openSync(ARCHIVE, 'r')
+  const handle = dictionary === undefined ? -1 : kernels.createDictionary(dictionary)
+  const numbers = Float64Array.of(segment.seed, handle, -1)
+  const bytes = Buffer.alloc(blocks.reduce((sum, { frameBytes }) => sum + frameBytes, 0))
+  const table = Float64Array.from(blocks.flatMap(({ frameBytes, outBytes }) => [frameBytes, outBytes]))
+  changes.forEach((change, at) => {
+    table[at] += change
+  })
+  try {
+    const status = kernels.requestSync(k.FILE_UNPACK, fd, blocks[0].outPosition, 0, bytes, numbers, table)
+    return { status, count: numbers[k.UNPACK_COUNT], bytes }
   } finally {
     closeSync(fd)
     if (handle !== -1) kernels.destroyDictionary(handle)
@@ -199,6 +220,9 @@ function expectRoundTrip(by: k.Backend, segment: Segment, packed: Packed, query:
   const parts = unpack(by, segment, archive, blocks, query.dictionary)
   expect(parts.every((part) => part.status === 0)).toBe(true)
   expect(Buffer.concat(parts.map(({ bytes }) => bytes)).equals(segment.bytes.subarray(SEGMENT_HEADER_BYTES))).toBe(true)
+  const together = unpackTogether(by, segment, archive, blocks, query.dictionary)
+  expect(together.bytes.equals(segment.bytes.subarray(SEGMENT_HEADER_BYTES))).toBe(true)
+  expect([together.status, together.count]).toEqual([0, blocks.length])
   let records = 0
   parts.forEach(({ bytes }, i) => {
     const { rows, numbers: scanned } = scan(by, segment, blocks[i], bytes)
@@ -356,6 +380,23 @@ describe.each(packers)('FILE_PACK and FILE_UNPACK on %s', (backend) => {
       expect(statuses({ outBytes: 2 ** 40 })).toBe(k.UNPACK_DAMAGED)
       if (dictionary !== undefined) expect(unpack(backend, segment, archive, blocks)[0].status).toBe(k.UNPACK_DAMAGED)
     }
+  })
+
+  it('of several blocks at once those before the first damaged one are good', async () => {
+    const segment = segmentOf(feed(100))
+    const { archive, blocks } = await pack(backend, segment, { blockBytes: 2000 })
+    expect(blocks.length).toBeGreaterThan(4)
+    const damaged = Uint8Array.from(archive)
+    damaged[blocks[3].outPosition + blocks[3].outBytes - 1] ^= 1
+    const { status, count, bytes } = unpackTogether(backend, segment, damaged, blocks)
+    expect([status, count]).toEqual([k.UNPACK_DAMAGED, 3])
+    const good = blocks[3].position - blocks[0].position
+    expect(bytes.subarray(0, good).equals(segment.bytes.subarray(SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES + good))).toBe(true)
+    // Tables that do not fill the bytes, or ask for more than there are.
+    for (const changes of [[8], [-8], [0, 1], [0, -1], [2 ** 40], [-(2 ** 40)], [0, 2 ** 40]]) {
+      expect(unpackTogether(backend, segment, archive, blocks, undefined, changes).status).toBe(k.UNPACK_DAMAGED)
+    }
+    expect(unpackTogether(backend, segment, archive, blocks.slice(0, 2), undefined, [8, 0, -8]).status).toBe(k.UNPACK_DAMAGED)
   })
 })
 

@@ -11,7 +11,7 @@ import { readMany } from './read-record.js'
 import { renderChunk } from './render.js'
 import { scanBytes, scanFrames } from './scan.js'
 import type { Task } from './task.js'
-import { unpackBlock } from './unpack.js'
+import { unpackBlocks } from './unpack.js'
 import { walkGroups } from './walk.js'
 import { readFull } from './window.js'
 import { writeFull } from './write-full.js'
@@ -111,7 +111,15 @@ export function taskOf(request: FileRequest): Task | number {
     case s.FILE_PACK:
       return packFrames(fd, a, b, needed(request.numbers), neededEntries(request.table), request.dictionary)
     case s.FILE_UNPACK:
-      return unpackBlock(fd, a, b, needed(request.bytes), needed(request.numbers)[s.UNPACK_SEED], request.dictionary)
+      return unpackBlocks(
+        fd,
+        a,
+        b,
+        needed(request.bytes),
+        needed(request.numbers),
+        request.table === undefined ? undefined : neededEntries(request.table),
+        request.dictionary,
+      )
     case s.FILE_SCAN_BYTES:
       return scanBytes(a, b, needed(request.bytes), needed(request.numbers), neededTable(request.table))
     default:

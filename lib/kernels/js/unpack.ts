@@ -8,8 +8,34 @@ import { readFull } from './window.js'
 import { compressBound, contentBytes, decompress, hasZstd } from './zstd.js'
 
 const CRC_BYTES = 4
+
 /** FILE_UNPACK */
-export function* unpackBlock(fd: number, position: number, packedBytes: number, bytes: Uint8Array, seed: number, dictionary: Uint8Array | undefined): Task {
+export function* unpackBlocks(
+  fd: number,
+  position: number,
+  packedBytes: number,
+  bytes: Uint8Array,
+  numbers: Float64Array,
+  entries: Float64Array | undefined,
+  dictionary: Uint8Array | undefined,
+): Task {
+  const rows = entries !== undefined && entries.length > 0 ? entries : Float64Array.of(bytes.length, packedBytes)
+  numbers[s.UNPACK_COUNT] = 0
+  let from = position
+  let to = 0
+  for (let at = 0; at + s.UNPACK_COLUMNS <= rows.length; at += s.UNPACK_COLUMNS) {
+    const [length, packed] = rows.subarray(at, at + s.UNPACK_COLUMNS)
+    if (!(length >= 0 && length <= bytes.length - to)) return s.UNPACK_DAMAGED
+    const status = yield* unpackBlock(fd, from, packed, bytes.subarray(to, to + length), numbers[s.UNPACK_SEED], dictionary)
+    if (status !== 0) return status
+    numbers[s.UNPACK_COUNT]++
+    from += packed
+    to += length
+  }
+  return to === bytes.length ? 0 : s.UNPACK_DAMAGED
+}
+
+function* unpackBlock(fd: number, position: number, packedBytes: number, bytes: Uint8Array, seed: number, dictionary: Uint8Array | undefined): Task {
   if (!hasZstd) return -constants.errno.ENOSYS
   if (!(packedBytes <= compressBound(bytes.length))) return s.UNPACK_DAMAGED
   const packed = new Uint8Array(packedBytes)
