@@ -5,36 +5,39 @@ import { parseArgs } from 'node:util'
 import { CASES } from './cases/index.js'
 import type { Case, Contender, PeerPackage, Program } from './harness/case.js'
 import { installPeers, type PeerState } from './harness/contenders.js'
-import { describeMachine, isMemory, machineLines } from './harness/machine.js'
-import { BUILD, DATA } from './harness/paths.js'
+import { describeMachine, isMemory } from './harness/machine.js'
+import { type RunReport, runLines, timeLines } from './harness/page.js'
+import { BUILD, DATA, ROOT } from './harness/paths.js'
 import { plotsOf } from './harness/plot.js'
 import { endProcesses } from './harness/processes.js'
 import { profile } from './harness/profile.js'
 import { probeProgram } from './harness/programs.js'
 import { compileRawLimits } from './harness/raw-limits.js'
-import { type CaseReport, caseLines, reportCase } from './harness/report.js'
+import { type CaseReport, reportCase } from './harness/report.js'
 import { runCase } from './harness/schedule.js'
-import { writeFigures, writePlots } from './harness/write-docs.js'
+import { caseLines, targetLines } from './harness/tables.js'
+import { writeDocs } from './harness/write-docs.js'
 
 const HELP = `npm run bench [-- [options] [case…]]
 
 Runs all cases, or those named; every contender in a process of its own, in turn, over several rounds.
 Prints tables (Markdown); everything measured goes to build/bench/results.json.
 
-  --quick             fewer records and 3 rounds, for a look; figures for docs come without it
-  --rounds N          rounds (default 5, with --quick 3)
+  --quick             fewer records and 2 rounds, for a look; figures for docs come without it
+  --rounds N          rounds (default 5, with --quick 2)
   --only NAME         only this contender; may be repeated (limits that repeat sealog's work need sealog)
   --json              print JSON instead of tables
   --huge              growth curves to 10^8 records instead of 10^7; about 100 GB of disk and an hour
   --profile           no figures: leaves a flame graph of each case named, of sealog or of the contenders given by --only, in build/bench
-  --write-docs        also put the tables of this run into docs/performance.md and its plots into docs/plots; with all cases and contenders only
+  --write-docs        also put the tables of this run into docs/performance.md and README.md and its plots into docs/plots; with all cases and
+                      contenders only. Of a --quick run the pages say that it was one
   --list              print cases and contenders
   --help              print this
 
 Exit code 1: a case failed in sealog or in a limit, or contenders did not do the same work. A missed figure is printed, not an error.`
 
 const DEFAULT_ROUNDS = 5
-const QUICK_ROUNDS = 3
+const QUICK_ROUNDS = 2
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -110,29 +113,24 @@ function profileAll(cases: readonly Case[], data: string): number {
 }
 
 async function measureAll(cases: readonly Case[], rounds: number, data: string): Promise<number> {
-  const page: string[] = []
+  const start = performance.now()
   const print = (lines: readonly string[]) => {
-    page.push(...lines)
     if (!values.json) console.log(lines.join('\n'))
   }
   const machine = describeMachine(data)
   if (isMemory(machine)) quit(`${data} lies in memory (${machine.fileSystem}): nothing would be synced`)
+  const date = new Date().toISOString()
   const compilation = attempt(compileRawLimits)
   const limitFailure = compilation && `the raw limits do not compile: ${compilation}`
   const peers = installPeers(peersOf(cases), say)
   const programs = new Map(programsOf(cases).map((name) => [name, probeProgram(name)] as const))
   const missing = (contender: Contender) => missingReason(contender, peers, programs)
-  print([
-    '```',
-    ...machineLines(machine),
-    ...[...peers].map(([name, state]) => `peer         ${name} ${state.version ?? `left out: ${state.reason}`}`),
-    ...[...programs].map(([name, state]) => `program      ${name} ${state.version ?? `missing: ${state.reason}`}`),
-    `run          ${values.quick ? 'quick, ' : ''}${rounds} rounds, each contender in its own process, in turn; medians; ${new Date().toISOString()}`,
-    '```',
-  ])
+  const conditions = { machine, peers: Object.fromEntries(peers), programs: Object.fromEntries(programs), quick: values.quick, rounds, date }
+  clear()
+  print(runLines(conditions))
 
   const reports: CaseReport[] = []
-  const plots = new Map<string, string>()
+  const plots = new Map<string, ReadonlyMap<string, string>>()
   for (const one of cases) {
     const outcome = await runCase(one, {
       rounds,
@@ -145,28 +143,16 @@ async function measureAll(cases: readonly Case[], rounds: number, data: string):
     const report = reportCase(one, outcome, values.quick)
     reports.push(report)
     clear()
-    print(caseLines(report, one.metrics))
-    for (const [name, content] of plotsOf(one, report)) {
-      plots.set(name, content)
-      page.push('', `![${one.name}](plots/${name})`)
-    }
+    print(caseLines(report))
+    plots.set(one.name, plotsOf(one, report))
   }
 
-  const result = {
-    machine,
-    peers: Object.fromEntries(peers),
-    programs: Object.fromEntries(programs),
-    quick: values.quick,
-    rounds,
-    date: new Date().toISOString(),
-    cases: reports,
-  }
+  const result: RunReport = { ...conditions, seconds: (performance.now() - start) / 1000, cases: reports }
+  if (reports.length > 1) print(['', '## Figures to reach', '', ...targetLines(reports)])
+  print(['', ...timeLines(result)])
   writeFileSync(join(BUILD, 'results.json'), `${JSON.stringify(result, null, 2)}\n`)
   if (values.json) console.log(JSON.stringify(result, null, 2))
-  if (values['write-docs']) {
-    writeFigures(page)
-    writePlots(plots)
-  }
+  if (values['write-docs']) writeDocs(result, plots, ROOT)
   const failed = reports.filter((report) => isFailure(report, cases, missing))
   if (failed.length > 0) console.error(`\nbench: failed: ${failed.map(({ name }) => name).join(', ')} (see above)`)
   return failed.length > 0 ? 1 : 0

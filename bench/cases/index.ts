@@ -4,6 +4,7 @@ import { appendFsync1, appendFsync64, appendFsync1000 } from './append-fsync.js'
 import { appendSizes } from './append-sizes.js'
 import { appendWhileSealing } from './append-while-sealing.js'
 import { archiveCases } from './archive.js'
+import { archiveSettings } from './archive-settings.js'
 import { crc32c } from './crc32c.js'
 import { growthLog, growthStore } from './growth.js'
 import { httpIdle } from './http-idle.js'
@@ -54,6 +55,7 @@ export const CASES: readonly Case[] = [
   appendWhileSealing,
   storeCompaction,
   ...archiveCases,
+  archiveSettings,
   ...httpSealed,
   httpStalled,
   httpIdle,

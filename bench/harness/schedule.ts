@@ -12,6 +12,8 @@ export interface CaseOutcome {
   readonly failures: ReadonlyMap<string, string>
   /** Contenders that did not do the same work. */
   readonly mismatches: readonly string[]
+  /** How long all of it took, preparations included. */
+  readonly seconds: number
   /** One-minute load average at the end. */
   readonly load: number
 }
@@ -27,6 +29,7 @@ export interface ScheduleOptions {
 }
 
 export async function runCase(one: Case, options: ScheduleOptions): Promise<CaseOutcome> {
+  const start = performance.now()
   const caseDirectory = join(options.data, one.name)
   const failures = new Map<string, string>()
   const mismatches: string[] = []
@@ -46,8 +49,7 @@ export async function runCase(one: Case, options: ScheduleOptions): Promise<Case
       const reply = await order(contender, 'prepare', {})
       if ('error' in reply) failures.set(contender.name, reply.error)
     }
-    const all = Math.max(1, Math.round(options.rounds * (one.roundsFactor ?? 1)))
-    const rounds = options.quick && one.quickRounds !== undefined ? Math.min(all, one.quickRounds) : all
+    const rounds = roundsOf(one, options)
     for (let round = 0; round < rounds; round++) {
       const earlier: Record<string, Measurement> = {}
       for (const contender of taking()) {
@@ -62,7 +64,13 @@ export async function runCase(one: Case, options: ScheduleOptions): Promise<Case
   } finally {
     rmSync(caseDirectory, { recursive: true, force: true })
   }
-  return { rounds: measured, failures, mismatches, load: loadavg()[0] }
+  return { rounds: measured, failures, mismatches, seconds: (performance.now() - start) / 1000, load: loadavg()[0] }
+}
+
+/** A quick run has no rounds to spare for what is noisy. */
+function roundsOf({ roundsFactor = 1, quickRounds = Number.POSITIVE_INFINITY }: Case, { rounds, quick }: ScheduleOptions): number {
+  const all = Math.max(1, Math.round(rounds * (quick ? Math.min(1, roundsFactor) : roundsFactor)))
+  return quick ? Math.min(all, quickRounds) : all
 }
 
 /** Work keys that contenders share must agree. */

@@ -18,6 +18,8 @@ interface Database {
 
 const BATCH_ENTRIES = 1000
 const MOST_BATCHES = 8
+/** So that `nextv` is not cut short: its documentation asks for at least entries × their length. */
+const READ_BYTES = 1024 * 1024
 
 /** As classic-level's documentation recommends: batches for many writes, `sync: true` where durability matters, getSync for cached data, nextv for iteration. */
 export const LEVEL_KEYS: KeyStoreKind = {
@@ -83,7 +85,11 @@ class LevelStore implements KeyStore {
   }
 
   async range(from: string, limit: number, visit: (key: string, value: Uint8Array) => void): Promise<void> {
-    const iterator = this.#database.iterator({ ...(from === '' ? {} : { gte: from }), ...(Number.isFinite(limit) ? { limit } : {}) })
+    const iterator = this.#database.iterator({
+      highWaterMarkBytes: READ_BYTES,
+      ...(from === '' ? {} : { gte: from }),
+      ...(Number.isFinite(limit) ? { limit } : {}),
+    })
     const size = Math.min(limit, BATCH_ENTRIES)
     for (let some = await iterator.nextv(size); some.length > 0; some = await iterator.nextv(size)) {
       for (const [key, value] of some) visit(key, value)

@@ -3,9 +3,13 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import type { Log } from 'sealog'
+import type { ArchiveOptions } from 'sealog/archive'
 import { ROOT } from '../harness/paths.js'
+import { threadSeconds } from '../harness/usage.js'
 
 export const SEGMENT_BYTES = 10_000_000
+const GROUP_RECORDS = 2048
+const ARCHIVE_THREAD = 'sealog-archive'
 const FACTS = 'archived.json'
 const MANIFEST = 'MANIFEST'
 const UNARCHIVED = 'MANIFEST.unarchived'
@@ -29,27 +33,37 @@ export function openFeedLog(directory: string, archiveDirectory?: string): Promi
   )
 }
 
-/** The lines of the feed; one is a change with its key. */
-export function feedLines(): Buffer[] {
+export interface Change {
+  /** One line of the feed, its exact JSON text. */
+  readonly value: Buffer
+  /** The key it is about, as `sealog demo` and `sealog append --key /key` give it. */
+  readonly options: { readonly key: string }
+}
+
+export function readFeed(): Change[] {
   const text = gunzipSync(readFileSync(join(ROOT, 'demo/changes.ndjson.gz')))
-  const lines: Buffer[] = []
+  const changes: Change[] = []
   for (let at = 0; at < text.length; ) {
-    const end = text.indexOf(10, at)
-    lines.push(text.subarray(at, end < 0 ? text.length : end))
-    at = end < 0 ? text.length : end + 1
+    const newline = text.indexOf(10, at)
+    const end = newline < 0 ? text.length : newline
+    const value = text.subarray(at, end)
+    if (end > at) changes.push({ value, options: { key: (JSON.parse(value.toString()) as { key: string }).key } })
+    at = end + 1
   }
-  return lines.filter((line) => line.length > 0)
+  return changes
 }
 
 /** Appends the feed over and over until `segments` segments are closed. */
 export async function makeFeedLog(directory: string, segments: number): Promise<void> {
   const log = await openFeedLog(directory)
-  const lines = feedLines()
+  const feed = readFeed()
   let records = 0
   while (log.stats().segments <= segments) {
-    log.enqueue(lines[records++ % lines.length])
+    const { value, options } = feed[records++ % feed.length]
+    log.enqueue(value, options)
     if (log.writableNeedDrain) await log.drain()
-    else if (records % 256 === 0) await log.committed()
+    // Often enough to see each new segment, seldom enough for groups as large as those of a busy log.
+    else if (records % GROUP_RECORDS === 0) await log.committed()
   }
   await log.close()
   const sizes = segmentFiles(directory).slice(0, segments)
@@ -73,4 +87,32 @@ export function segmentFiles(directory: string): string[] {
 export function forgetArchives(directory: string): void {
   rmSync(join(directory, 'archive'), { recursive: true, force: true })
   writeFileSync(join(directory, MANIFEST), readFileSync(join(directory, UNARCHIVED)))
+}
+
+export interface Archived {
+  readonly seconds: number
+  /** CPU time of the compressing threads. */
+  readonly threadSeconds: number
+  /** Of the archives. */
+  readonly bytes: number
+}
+
+/** All closed segments of the log, compressed, synced, read back and verified. `training`: with a dictionary, which is made first, untimed. */
+export async function archiveAll(directory: string, options: ArchiveOptions, training = false): Promise<Archived> {
+  const { openArchive } = await import('sealog/archive')
+  forgetArchives(directory)
+  const log = await openFeedLog(directory)
+  const archive = await openArchive(log, { automatic: false, ...options })
+  if (training) await archive.train()
+  const before = threadSeconds(ARCHIVE_THREAD)
+  const begin = performance.now()
+  const archived = await archive.run()
+  const seconds = (performance.now() - begin) / 1000
+  const thread = threadSeconds(ARCHIVE_THREAD) - before
+  const bytes = archive.list().reduce((sum, entry) => sum + entry.bytes, 0)
+  await archive.close()
+  await log.close()
+  const { segments } = feedFacts(directory)
+  if (archived !== segments) throw new Error(`${archived} of ${segments} segments were archived`)
+  return { seconds, threadSeconds: thread, bytes }
 }

@@ -23,6 +23,8 @@ interface ClassicLevel {
 const BATCH_RECORDS = 1000
 const BATCH_BYTES = 4 * 2 ** 20
 const MOST_BATCHES = 8
+/** So that `nextv` is not cut short: its documentation asks for at least entries × their length. */
+const READ_BYTES = 1024 * 1024
 
 /**
  * As classic-level's documentation recommends: batches for many writes, `sync: true` where durability matters, binary keys and values without
@@ -99,7 +101,7 @@ class LevelStore implements Store {
   }
 
   async scan(visit: (value: Uint8Array) => void): Promise<void> {
-    const values = this.#database.values({})
+    const values = this.#database.values({ highWaterMarkBytes: READ_BYTES })
     for (let some = await values.nextv(BATCH_RECORDS); some.length > 0; some = await values.nextv(BATCH_RECORDS)) {
       for (const value of some) visit(value)
     }

@@ -11,7 +11,7 @@ import { makeDirectory } from '../support/directories.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8')
-const docs = readdirSync(path.join(root, 'docs')).map((name) => `docs/${name}`)
+const docs = readdirSync(path.join(root, 'docs')).flatMap((name) => (name.endsWith('.md') ? [`docs/${name}`] : []))
 const papers = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md', ...docs]
 
 const api = read('docs/api.md')
