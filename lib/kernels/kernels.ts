@@ -91,7 +91,7 @@ export interface Kernels {
   detach(log: LogHandle, ticket: Ticket): void
   /** The same, waiting on the calling thread (the twin: finishing the work under way synchronously). */
   detachSync(log: LogHandle): void
-  /** Copies the current state vector of the log. */
+  /** Copies the current state vector of the log; behind a detach it is the one that the segment was left with. */
   state(log: LogHandle, into: Float64Array): void
   /** Frames staged rows 0 … n−1 and queues them; `staging` and `rows` are free at return. A batch may span submits; no group ends inside one. */
   submit(rows: number): void

@@ -342,6 +342,7 @@ export class CommitDriver implements CommitListener, ActivityListener, Ticker {
     this.parts.environment.unlisten(this.queue.log)
     if (this.queue.failure !== undefined) this.#dropQueue()
     this.tail?.end(false)
+    this.writer.keepState()
     this.parts.environment.kernels.destroyLog(this.queue.log)
   }
 

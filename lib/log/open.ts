@@ -88,7 +88,8 @@ export function* openUnderLock(
   const created = manifest === undefined
   if (listed === undefined && (manifest !== undefined || session.create)) {
     yield* io.mkdir(folder)
-    yield* io.syncDirectory(directory)
+    // Of a new log it becomes durable with the name of MANIFEST.
+    if (manifest !== undefined) yield* io.syncDirectory(directory)
   }
   if (manifest === undefined) {
     if (names.some((name) => parseSegmentFile(name) !== undefined)) {
@@ -104,10 +105,11 @@ export function* openUnderLock(
   const settings = adoptSettings(manifest.state.settings, options, session)
   const logSeed = kernels.crc32c(manifest.logId, 0)
   const parts: LogParts = { directory, environment, manifest, segments: new SegmentSet(), settings, session, logSeed, tasks, sources }
-  if (manifest.state.intent !== undefined) yield* applyTruncation(parts, manifest.state.intent)
+  const { intent } = manifest.state
+  if (intent !== undefined) yield* applyTruncation(parts, intent)
   const durable = yield* takeCommitted(directory, manifest, logSeed, kernels)
 
-  const unclosed = yield* sweep(parts, (yield* io.list(folder)) ?? [])
+  const unclosed = yield* sweep(parts, intent === undefined ? names : ((yield* io.list(folder)) ?? []))
   const closed = manifest.state.closed.map((facts) => closedSegment(directory, facts, archiveDirectory(directory, session.archive)))
   try {
     return yield* recover(parts, closed, unclosed, durable, options, lock, created, previousEnd)
@@ -155,7 +157,8 @@ function* recover(
   const readOnlyReason = yield* prepareCut(parts, tail, end.offset, seen || unknown || lock.raiseEpoch)
   if (readOnlyReason === undefined) {
     if (tail.damage !== undefined) yield* cutTail(directory, tail.damage, tail.cut)
-    yield* makeDurable(parts, tail, !created && lock.previousState === 'closed' && tail.damage === undefined)
+    // What creating makes is synced, and holds nothing yet.
+    if (!created) yield* makeDurable(parts, tail, lock.previousState === 'closed' && tail.damage === undefined)
     const kept = storedSettings(manifest.state.settings, parts.settings, options)
     if (kept !== manifest.state.settings) yield* manifest.append({ type: 'settings', settings: kept })
     yield* lock.recovered()

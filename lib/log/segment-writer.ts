@@ -42,8 +42,8 @@ export class SegmentWriter {
   readonly #log: k.LogHandle
   /** The unclosed segment that is appended to. */
   active: Segment | undefined
-  /** State of `active` while it is not attached. */
-  #state = new Float64Array(k.STATE_LENGTH)
+  /** State of `active` while the kernels do not have it: before it is attached for the first time, and after the end. */
+  #state: Float64Array | undefined = new Float64Array(k.STATE_LENGTH)
   #end: LogEnd
   attached = false
   /** `active` has its footer; only the next segment takes records. */
@@ -81,8 +81,15 @@ export class SegmentWriter {
 
   /** Current state vector of the log in its segment. */
   state(): Float64Array {
-    if (this.attached) this.#parts.environment.kernels.state(this.#log, this.#state)
-    return this.#state
+    if (this.#state !== undefined) return this.#state
+    const state = new Float64Array(k.STATE_LENGTH)
+    this.#parts.environment.kernels.state(this.#log, state)
+    return state
+  }
+
+  /** The kernels are about to forget the log. */
+  keepState(): void {
+    this.#state = this.state()
   }
 
   /** Answers NEED_SEGMENT for a group of `bytes`, commit frame included. */
@@ -120,7 +127,6 @@ export class SegmentWriter {
   *detach(): Procedure<void> {
     if (!this.attached || this.active === undefined) return
     yield { operation: TASK_DETACH, fd: this.#log, a: 0, b: 0 }
-    this.#parts.environment.kernels.state(this.#log, this.#state)
     this.attached = false
     this.active.pins--
   }
@@ -155,7 +161,7 @@ export class SegmentWriter {
       yield* this.#attach(active)
       return
     }
-    if (this.#state[k.STATE_NEXT_OFFSET] === active.base) {
+    if (this.state()[k.STATE_NEXT_OFFSET] === active.base) {
       // It holds no record: the next one replaces it under its name.
       segments.remove((segment) => segment === active)
       active.retired = true
@@ -168,7 +174,9 @@ export class SegmentWriter {
 
   /** The log was opened and nothing appended, and its end has no mark yet: a clean close still owes one. */
   get owesMark(): boolean {
-    return this.active !== undefined && !this.attached && !this.#ended && this.#state[k.STATE_MARKED] !== 1 && this.#state[k.STATE_RECORDS] > 0
+    if (this.active === undefined || this.attached || this.#ended) return false
+    const state = this.state()
+    return state[k.STATE_MARKED] !== 1 && state[k.STATE_RECORDS] > 0
   }
 
   *attachForMark(): Procedure<void> {
@@ -181,7 +189,7 @@ export class SegmentWriter {
   *#attach(segment: Segment): Procedure<void> {
     const { environment, session, settings, manifest, logSeed } = this.#parts
     yield* this.#openCommitted()
-    const state = this.#state
+    const state = this.state()
     state[k.STATE_FD] = segment.fd
     state[k.STATE_COMMITTED_FD] = this.#committedFd
     state[k.STATE_SEGMENT_BYTES] = session.segmentBytes
@@ -195,6 +203,7 @@ export class SegmentWriter {
     this.attached = true
     this.#ended = false
     environment.kernels.attach(this.#log, state)
+    this.#state = undefined
   }
 
   /** Ends the active segment, if any, and begins the next. */
@@ -202,6 +211,7 @@ export class SegmentWriter {
     const { directory, environment, session, settings, manifest, segments, sources } = this.#parts
     const kernels = environment.kernels
     const old = this.active
+    const oldState = this.state()
     yield* this.prepare()
     const next = this.#next
     if (next === undefined) throw new Error('the next segment is not prepared')
@@ -214,9 +224,9 @@ export class SegmentWriter {
       this.#end = {
         offset: full.closed.end,
         chain: full.closed.linkChain,
-        runningTime: this.#state[k.STATE_RUNNING_TIME],
+        runningTime: oldState[k.STATE_RUNNING_TIME],
         chunkSequence: full.closed.firstChunkSequence + full.closed.chunks,
-        syncedOffset: mustSync ? full.closed.end : this.#state[k.STATE_SYNCED_OFFSET],
+        syncedOffset: mustSync ? full.closed.end : oldState[k.STATE_SYNCED_OFFSET],
       }
     }
     const end = this.#end
@@ -254,10 +264,10 @@ export class SegmentWriter {
     }
     segment.fd = next.fd
     segment.header = decodeSegmentHeader(header.bytes, kernels.crc32c, manifest.logId) as SegmentHeader
-    const previousSynced = Math.max(end.syncedOffset, this.#state[k.STATE_SYNCED_OFFSET])
-    this.#state = startState(segment.header, segment.fd, session.indexIntervalBytes).slice(0, k.STATE_LENGTH)
-    this.#state[k.STATE_ALLOCATED] = Math.max(next.reserved, SEGMENT_HEADER_BYTES)
-    this.#state[k.STATE_SYNCED_OFFSET] = previousSynced
+    const state = startState(segment.header, segment.fd, session.indexIntervalBytes).slice(0, k.STATE_LENGTH)
+    state[k.STATE_ALLOCATED] = Math.max(next.reserved, SEGMENT_HEADER_BYTES)
+    state[k.STATE_SYNCED_OFFSET] = Math.max(end.syncedOffset, oldState[k.STATE_SYNCED_OFFSET])
+    this.#state = state
     segment.index = new OffsetIndex(segment.base)
     segments.push(segment)
     yield* this.#attach(segment)
@@ -269,7 +279,7 @@ export class SegmentWriter {
   /** Footer, at the end of the data; the segment takes no more records. Repeating it writes the same bytes. */
   *#writeFooter(segment: Segment): Procedure<FullSegment> {
     const { environment, sources } = this.#parts
-    const state = this.#state
+    const state = this.state()
     const header = segment.header
     if (header === undefined || segment.fd < 0) throw new Error('the segment is not open')
     const closedAt = sources.now()
@@ -376,8 +386,10 @@ export class SegmentWriter {
     const active = this.active
     if (active === undefined || active.fd < 0 || !this.attached) return
     yield* this.detach()
-    yield* io.truncate(active.fd, this.#state[k.STATE_POSITION], active.path)
-    this.#state[k.STATE_ALLOCATED] = this.#state[k.STATE_POSITION]
+    const state = this.state()
+    yield* io.truncate(active.fd, state[k.STATE_POSITION], active.path)
+    state[k.STATE_ALLOCATED] = state[k.STATE_POSITION]
+    this.#state = state
   }
 
   *#openCommitted(): Procedure<void> {

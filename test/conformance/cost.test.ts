@@ -1,5 +1,6 @@
 /** What an operation costs in system calls, syncs, copies and allocations: counted, never timed, so that a slow machine cannot fail it and a slow change cannot pass. */
 import { beforeAll, describe, expect, it } from 'vitest'
+import { Log } from '../../lib/index.js'
 import { Store } from '../../lib/store/index.js'
 import { backends, testingOf } from '../support/backends.js'
 import { freshPath, makeDirectory } from '../support/directories.js'
@@ -49,6 +50,41 @@ describe.runIf(backends.includes('native'))('memory that an operation allocates'
   })
 
   it('every operation of the program has its bound', () => expect(Object.keys(costs)).toEqual(Object.keys(BOUNDS)))
+})
+
+describe.runIf(backends.includes('native'))('memory of an open log', () => {
+  it('one that is idle holds at most 4 KiB of the JavaScript heap', async () => {
+    const { heap } = await runProgram<{ heap: number }>('idle-logs.mjs', ['native', makeDirectory('idle-logs')], ['--expose-gc', '--no-opt'])
+    expect(heap).toBeGreaterThan(0)
+    expect(heap).toBeLessThan(4096)
+  })
+})
+
+describe.each(backends)('system calls of an open (%s)', (backend) => {
+  const testing = testingOf(backend)
+
+  it('a new log and its first record are seven syncs: four of directories, MANIFEST, the header of the segment, the group', async () => {
+    const directory = freshPath()
+    testing.resetCounts()
+    await using log = await Log.open(directory, { backend })
+    await log.append(VALUE)
+    const { syncDirectory, sync, datasync } = testing.counts()
+    expect({ syncDirectory, sync, datasync }).toEqual({ syncDirectory: 4, sync: 1, datasync: 2 })
+  })
+
+  it('one that was closed is opened without a sync, with three writes and two listings', async () => {
+    const directory = freshPath()
+    {
+      await using log = await Log.open(directory, { backend })
+      await log.append(VALUE)
+    }
+    testing.resetCounts()
+    await using log = await Log.open(directory, { backend })
+    expect(log.durableOffset).toBe(1)
+    const { write, list, syncDirectory = 0, sync = 0, datasync = 0 } = testing.counts()
+    // The owner in LOCK, and COMMITTED twice: readers must not believe the last writer while the end is being looked for.
+    expect({ write, list, syncs: syncDirectory + sync + datasync }).toEqual({ write: 3, list: 2, syncs: 0 })
+  })
 })
 
 describe.each(backends)('system calls of a store (%s)', (backend) => {
