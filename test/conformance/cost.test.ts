@@ -54,7 +54,11 @@ describe.runIf(backends.includes('native'))('memory that an operation allocates'
 
 describe.runIf(backends.includes('native'))('memory of an open log', () => {
   it('one that is idle holds at most 4 KiB of the JavaScript heap', async () => {
-    const { heap } = await runProgram<{ heap: number }>('idle-logs.mjs', ['native', makeDirectory('idle-logs')], ['--expose-gc', '--no-opt'])
+    const { heap } = await runProgram<{ heap: number }>(
+      'idle-logs.mjs',
+      ['native', makeDirectory('idle-logs')],
+      ['--expose-gc', '--no-opt', '--max-semi-space-size=1'],
+    )
     expect(heap).toBeGreaterThan(0)
     expect(heap).toBeLessThan(4096)
   })

@@ -1,4 +1,4 @@
-// What an open, idle log holds of the JavaScript heap. Nothing is optimized (--no-opt), so that no code is made between the two measurements.
+// What an open, idle log holds of the JavaScript heap. Nothing is optimized (--no-opt), so that little code is made between the measurements.
 // Arguments: backend, directory. Prints one line of JSON: bytes per log.
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -6,7 +6,7 @@ import { Log } from '../../../dist/index.js'
 import { environmentFor } from '../../../dist/log/environment.js'
 
 const [backend, directory] = process.argv.slice(2)
-const COUNT = 200
+const COUNT = 120
 const logs = []
 
 async function open(number) {
@@ -15,21 +15,25 @@ async function open(number) {
   return log
 }
 
-/** Bytes in use when every log is idle: it has let its files go. */
+/** Bytes in use when every log is idle, which is when it has let its files go, and nothing more is collected. */
 async function usedAfterMore(count) {
-  for (let i = 0; i < count; i += 50) {
+  for (let i = 0; i < count; i += 40) {
     const first = logs.length
-    logs.push(...(await Promise.all(Array.from({ length: 50 }, (_, k) => open(first + k)))))
+    logs.push(...(await Promise.all(Array.from({ length: 40 }, (_, k) => open(first + k)))))
   }
   while (environmentFor(backend).openFiles > 0) await setTimeout(10)
-  for (let i = 0; i < 4; i++) {
+  for (let least = Number.POSITIVE_INFINITY; ; ) {
     globalThis.gc()
-    await setTimeout(1)
+    await setTimeout(10)
+    const { heapUsed } = process.memoryUsage()
+    if (heapUsed >= least) return least
+    least = heapUsed
   }
-  return process.memoryUsage().heapUsed
 }
 
-const before = await usedAfterMore(COUNT)
-const heap = ((await usedAfterMore(COUNT)) - before) / COUNT
+// The median of three: what all logs share, tables and code, grows now and then.
+const used = [await usedAfterMore(COUNT)]
+for (let round = 0; round < 3; round++) used.push(await usedAfterMore(COUNT))
 for (const log of logs) await log.close()
-console.log(JSON.stringify({ heap }))
+const slopes = used.slice(1).map((bytes, i) => (bytes - used[i]) / COUNT)
+console.log(JSON.stringify({ heap: slopes.sort((a, b) => a - b)[1], slopes }))
