@@ -199,7 +199,7 @@ class ReadService {
       const end = chunk.last + 1
       const headers = chunkHeaders(reading, start, end, end >= tailOf(view), undefined)
       if (req.headers['if-none-match'] !== undefined) return false
-      return sendAtOnce(req, res, 200, headers, bodyOf(chunk, undefined, 0, ''), this.#transferOf(view, chunk, start))
+      return sendAtOnce(req, res, 200, headers, bodyOf(chunk, undefined, 0, ''), this.#transferOf(view, chunk, start)) !== undefined
     } finally {
       chunk.close()
     }

@@ -90,25 +90,30 @@ export async function sendFileBody(
   body: FileBody,
   context: TransferContext,
 ): Promise<TransferOutcome> {
-  const life = new ResponseLife(req, res)
+  let life: ResponseLife | undefined
   try {
+    const reason = whyNotSendfile(req, res, body.length, context.environment)
+    const complete = sendAtOnce(req, res, status, headers, body, context)
+    if (complete !== undefined && reason !== undefined) return copiedOutcome('buffer', reason, { complete: await complete, bytes: body.length })
+    life = new ResponseLife(req, res)
     if (life.gone) return { way: 'none', complete: false, bytes: 0, code: 'ECONNRESET' }
     headers['content-length'] = body.prefix.length + body.length
     return await new Transfer(req, res, life, status, headers, body, context).run()
   } catch (error) {
+    life ??= new ResponseLife(req, res)
     life.cut()
     context.counters.broken++
     const code = isLogError(error) ? error.code : 'ERR_SEALOG_INTERNAL'
     if (operationError.hasSubscribers) operationError.publish({ log: context.log, operation: 'serve', code })
     return { way: 'none', complete: false, bytes: 0, code, error }
   } finally {
-    life.dispose()
+    life?.dispose()
   }
 }
 
 /**
- * Answers a GET at once when its body is small and in memory and nothing stands between response and connection: what `sendFileBody` would do, without a promise and
- * without a listener, which is half the work of such an answer. False: nothing was done.
+ * Answers a GET at once when its body is small and in memory and nothing stands between response and connection: what `sendFileBody` would do, without a listener
+ * unless the connection is slow, which is half the work of such an answer. Whether it was complete, see `countWhenSent`; undefined: nothing was done.
  */
 export function sendAtOnce(
   req: IncomingMessage,
@@ -117,34 +122,43 @@ export function sendAtOnce(
   headers: OutgoingHttpHeaders,
   body: FileBody,
   context: TransferContext,
-): boolean {
-  if (req.method !== 'GET' || body.length >= SENDFILE_MIN_BYTES || !isHttp1(req) || !isUntouchedResponse(res)) return false
+): boolean | Promise<boolean> | undefined {
+  const reason = whyNotSendfile(req, res, body.length, context.environment)
+  if (reason === undefined || body.length >= SENDFILE_MIN_BYTES) return undefined
+  if (req.method !== 'GET' || !isHttp1(req) || !isUntouchedResponse(res)) return undefined
   const { socket } = res
-  if (socket === null || socket.destroyed || res.headersSent || res.writableEnded) return false
+  if (socket === null || socket.destroyed || res.headersSent || res.writableEnded) return undefined
   const bytes = smallBodyInMemory(body, context.environment)
-  if (bytes === undefined) return false
+  if (bytes === undefined) return undefined
   headers['content-length'] = bytes.length
   res.writeHead(status, headers)
   endResponse(req, res, context.stallMs, bytes)
-  const reason = whyNotSendfile(req, res, body.length, context.environment)
-  if (reason !== undefined) countFallback(reason, context)
+  countFallback(reason, context)
   context.counters.copiedBytes += body.length
-  countWhenSent(req, res, context.counters)
-  return true
+  return countWhenSent(req, res, context.counters)
 }
 
-/** Counts an answer whose bytes were given to `res` all at once. */
-export function countWhenSent(req: IncomingMessage, res: ServerResponse, counters: TransferCounters): void {
+/** Counts an answer whose bytes were given to `res` all at once. Whether it was complete; a promise, which never rejects, while the system does not have all of it. */
+export function countWhenSent(req: IncomingMessage, res: ServerResponse, counters: TransferCounters): boolean | Promise<boolean> {
   if (isHttp1(req) && !req.socket.destroyed && req.socket.writableLength === 0 && res.writableEnded) {
     counters.buffer++
-    return
+    return true
   }
   // A connection that is destroyed lets its responses finish too.
   let complete = false
   res.once('finish', () => {
     complete = !isHttp1(req) || !req.socket.destroyed
   })
-  res.once('close', () => counters[complete ? 'buffer' : 'broken']++)
+  return new Promise((resolve) => {
+    res.once('close', () => {
+      counters[complete ? 'buffer' : 'broken']++
+      resolve(complete)
+    })
+  })
+}
+
+function copiedOutcome(way: 'buffer' | 'stream', reason: FallbackReason, sent: Sent): TransferOutcome {
+  return { way, reason, ...sent, ...(!sent.complete && { code: sent.code ?? 'ECONNRESET' }) }
 }
 
 function countFallback(reason: FallbackReason, { counters, log, offset }: TransferContext): void {
@@ -251,7 +265,7 @@ class Transfer {
     counters.copiedBytes += sent.bytes
     if (sent.complete) counters[way]++
     else counters.broken++
-    return { way, reason, ...sent, ...(!sent.complete && { code: sent.code ?? 'ECONNRESET' }) }
+    return copiedOutcome(way, reason, sent)
   }
 
   /** Headers go through `setHeader`, where middleware sees and changes them. */
