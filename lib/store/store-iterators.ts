@@ -2,9 +2,11 @@ import { encodedKeyAt, type KeyIndex, keyAt, valueAt } from './key-index.js'
 import type { EncodedRange } from './key-range.js'
 import type { Key } from './keys.js'
 
-/** Keys that are copied out of the index at a time: few at first. */
+/** Keys that are copied out of the index at a time: few at first, unless all that are asked for are no more than a page. */
 const FIRST_KEYS = 16
 const MOST_KEYS = 256
+
+const firstKeys = ({ limit }: EncodedRange) => (limit <= MOST_KEYS ? limit : FIRST_KEYS)
 
 /** What an iteration goes over. `check` throws when the store is closed. */
 export interface Viewer {
@@ -18,7 +20,7 @@ export async function* keysOf({ range, view, check }: Viewer): AsyncGenerator<Ke
   const index = await view()
   try {
     const scan = index.scan(range)
-    for (let limit = FIRST_KEYS; ; limit = MOST_KEYS) {
+    for (let limit = firstKeys(range); ; limit = MOST_KEYS) {
       // A page is overwritten by the next scan of anybody.
       const page = scan.next(limit)
       const keys = Array.from({ length: page.count }, (_, row) => keyAt(page, row))
@@ -51,7 +53,7 @@ export async function* entriesOf<V>(
       )
       return keys.map((key, row) => [key, values[row]])
     }
-    let next = readPage(FIRST_KEYS)
+    let next = readPage(firstKeys(range))
     for (let first = true; ; first = false) {
       const entries = await next
       if (entries.length === 0) return
