@@ -31,6 +31,7 @@ class Editor {
       bool found;
       const size_t entry = page->LowerBound(key, &found);
       if (!found) {
+        at_end_ = at_end_ && entry == page->Count();
         Insert(page, entry, key, value, split);
         return OrderedIndex::kNone;
       }
@@ -39,6 +40,7 @@ class Editor {
       return previous;
     }
     const size_t entry = page->ChildFor(key);
+    at_end_ = at_end_ && entry + 1 == page->Count();
     IndexPage* child = page->Child(entry);
     Split child_split;
     const double previous = Put(child, key, value, &child_split);
@@ -46,6 +48,9 @@ class Editor {
     if (child_split.right != nullptr) Insert(page, entry + 1, child_split.separator, child_split.right, split);
     return previous;
   }
+
+  // After Put of a new key: it is the last one of the tree.
+  bool AtEnd() const { return at_end_; }
 
   // The key must be there. A page without entries is for the caller to release.
   double Delete(IndexPage*& page, KeyView key) {
@@ -135,6 +140,7 @@ class Editor {
   }
 
   IndexMemory& memory_;
+  bool at_end_ = true;
 };
 
 // Copies what a scan meets.
@@ -223,9 +229,12 @@ double OrderedIndex::Get(KeyView key) const {
 }
 
 double OrderedIndex::Put(KeyView key, double value) {
+  if (ascending_ && Append(key, value)) return kNone;
   if (root_ == nullptr) root_ = IndexPage::Create(*memory_, 0);
   Split split;
-  const double previous = Editor(*memory_).Put(root_, key, value, &split);
+  Editor editor(*memory_);
+  const double previous = editor.Put(root_, key, value, &split);
+  ascending_ = previous == kNone && editor.AtEnd();
   if (split.right != nullptr) {
     IndexPage* root = IndexPage::Create(*memory_, root_->Level() + 1);
     root->SetFirstChild(root_);
@@ -234,6 +243,15 @@ double OrderedIndex::Put(KeyView key, double value) {
   }
   if (previous == kNone) size_++;
   return previous;
+}
+
+bool OrderedIndex::Append(KeyView key, double value) {
+  IndexPage* page = root_;
+  if (page == nullptr) return false;
+  while (!page->IsShared() && !page->IsLeaf()) page = page->Child(page->Count() - 1);
+  if (page->IsShared() || !page->IsBehindLast(key) || !page->Insert(*memory_, page->Count(), key, value)) return false;
+  size_++;
+  return true;
 }
 
 double OrderedIndex::Delete(KeyView key) {

@@ -53,10 +53,15 @@ class OrderedIndex {
   OrderedIndex(std::shared_ptr<IndexMemory> memory, IndexPage* root, uint64_t size)
       : memory_(std::move(memory)), root_(root), size_(size) {}
 
+  // Puts a key behind all others, where the last page has room and is this index's own. False: nothing was changed.
+  bool Append(KeyView key, double value);
+
   const std::shared_ptr<IndexMemory> memory_;
   // Null when there are no keys.
   IndexPage* root_;
   uint64_t size_;
+  // The last put added a key behind all others: likely the next one does, too, and needs no search.
+  bool ascending_ = false;
 };
 
 }  // namespace sealog

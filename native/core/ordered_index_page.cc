@@ -110,6 +110,22 @@ bool IndexPage::SharesPrefix(KeyView key) const {
   return key.size() >= prefix_length_ && memcmp(key.data(), Prefix().data(), prefix_length_) == 0;
 }
 
+// How many slots from `first` on have a smaller head; they are in order. Counted among every kBlock-th slot and then in
+// one block: comparisons that do not wait for each other, and no branch that is mispredicted every other time.
+size_t IndexPage::SmallerHeads(const Slot* first, size_t count, uint32_t head) {
+  constexpr size_t kBlock = 16;
+  size_t before = 0;
+  if (count < kBlock) {
+    for (size_t i = 0; i < count; i++) before += size_t{first[i].head < head};
+    return before;
+  }
+  for (size_t i = kBlock - 1; i < count; i += kBlock) before += size_t{first[i].head < head};
+  before = std::min(before * kBlock, count - kBlock);
+  size_t more = 0;
+  for (size_t i = 0; i < kBlock; i++) more += size_t{first[before + i].head < head};
+  return before + more;
+}
+
 size_t IndexPage::LowerBound(KeyView key, bool* found) const {
   // What the search will visit, all at once instead of one after the other.
   for (size_t at = kPrefetchLine; at < kPrefetched; at += kPrefetchLine) __builtin_prefetch(Base() + at);
@@ -121,11 +137,7 @@ size_t IndexPage::LowerBound(KeyView key, bool* found) const {
   const KeyView suffix = key.subspan(prefix.size());
   const uint32_t head = HeadOf(suffix);
   const Slot* slots = Slots();
-  // The first entry whose head is not smaller; multiplied, as a branch would be mispredicted every other time.
-  size_t low = FirstKey();
-  size_t left = count_ - low;
-  for (; left > 1; left -= left / 2) low += size_t{slots[low + left / 2 - 1].head < head} * (left / 2);
-  if (left == 1 && slots[low].head < head) low++;
+  size_t low = FirstKey() + SmallerHeads(slots + FirstKey(), count_ - FirstKey(), head);
   size_t high = low;
   while (high < count_ && slots[high].head == head) high++;
   while (low < high) {
@@ -145,6 +157,15 @@ size_t IndexPage::LowerBound(KeyView key, bool* found) const {
     }
   }
   return low;
+}
+
+bool IndexPage::IsBehindLast(KeyView key) const {
+  const KeyView prefix = Prefix();
+  const int order = memcmp(key.data(), prefix.data(), std::min(key.size(), prefix.size()));
+  if (order != 0 || key.size() < prefix.size()) return order > 0;
+  const KeyView last = Suffix(count_ - 1u);
+  const KeyView suffix = key.subspan(prefix.size());
+  return std::lexicographical_compare(last.begin(), last.end(), suffix.begin(), suffix.end());
 }
 
 size_t IndexPage::ChildFor(KeyView key) const {

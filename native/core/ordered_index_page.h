@@ -38,6 +38,7 @@ class IndexPage {
   // One user less; the last one frees the page and lets go of its children.
   static void Release(IndexMemory& memory, IndexPage* page);
   void Share() { users_++; }
+  bool IsShared() const { return users_ > 1; }
 
   bool IsLeaf() const { return level_ == 0; }
   size_t Level() const { return level_; }
@@ -56,6 +57,8 @@ class IndexPage {
 
   // The first entry whose key is not smaller; `found`: it is equal.
   size_t LowerBound(KeyView key, bool* found) const;
+  // Whether `key` is above all keys of a leaf, which has some.
+  bool IsBehindLast(KeyView key) const;
   // The entry of an inner page whose child has the keys around `key`.
   size_t ChildFor(KeyView key) const;
 
@@ -141,6 +144,7 @@ class IndexPage {
   void SetOutside(size_t entry, uint8_t* key);
   KeyView Suffix(size_t entry) const;
   void SetHead(size_t entry);
+  static size_t SmallerHeads(const Slot* first, size_t count, uint32_t head);
 
   bool MakeRoom(IndexMemory& memory, KeyView key);
   // Makes a slot and a record, whose bytes are for the caller to fill; returns where those of the key go.
