@@ -39,8 +39,8 @@ Committer::Committer(const CurrentIo& io, EventQueue& events, int write_threads,
     : io_(io),
       events_(events),
       caches_(cache_bytes),
-      write_pool_("sealog-write", write_threads),
-      sync_pool_("sealog-sync", sync_threads) {}
+      write_pool_("sealog-write", write_threads, ThreadPriority::kUrgent),
+      sync_pool_("sealog-sync", sync_threads, ThreadPriority::kUrgent) {}
 
 Committer::~Committer() {
   for (const Slot& slot : slots_) delete slot.log;

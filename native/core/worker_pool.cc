@@ -45,7 +45,7 @@ bool WorkerPool::Remove(Job* job) {
 void* WorkerPool::ThreadMain(void* argument) {
   auto* worker = static_cast<Worker*>(argument);
   NameThisThread(worker->pool->thread_name_);
-  if (worker->pool->priority_ == ThreadPriority::kLow) LowerPriorityOfThisThread();
+  SetPriorityOfThisThread(worker->pool->priority_);
   worker->pool->Work(worker);
   return nullptr;
 }

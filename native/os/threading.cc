@@ -8,6 +8,8 @@
 #include <pthread/qos.h>
 #elif defined(__linux__)
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace sealog {
@@ -20,6 +22,38 @@ constexpr size_t kStackBytes = 1024 * 1024;
 
 #if defined(__linux__)
 constexpr int kLowPriorityNice = 10;
+
+// Of what the scheduler takes, from 0.1 to 100 ms.
+constexpr uint64_t kLongSliceNs = 100'000'000;
+constexpr uint64_t kShortSliceNs = 100'000;
+
+// struct sched_attr, which not every C library has.
+struct SchedulingAttributes {
+  uint32_t size;
+  uint32_t policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t real_time_priority;
+  uint64_t runtime;
+  uint64_t deadline;
+  uint64_t period;
+};
+
+// Since Linux 6.12 a thread that wakes up takes the processor at once from one with a longer slice; otherwise it may
+// have to wait for milliseconds until that has used up its own, whatever its nice value. Older ones ignore it.
+void SetSliceOfThisThread(uint64_t nanoseconds) {
+#if defined(SYS_sched_setattr)
+  constexpr uint64_t kKeepPolicy = 0x08;
+  SchedulingAttributes attributes = {};
+  attributes.size = sizeof attributes;
+  attributes.flags = kKeepPolicy;
+  attributes.nice = getpriority(PRIO_PROCESS, 0);
+  attributes.runtime = nanoseconds;
+  syscall(SYS_sched_setattr, 0, &attributes, 0);
+#else
+  (void)nanoseconds;
+#endif
+}
 #endif
 
 }  // namespace
@@ -78,12 +112,14 @@ void NameThisThread(const char* name) {
 }
 
 // A failure is ignored: the work gets done all the same, only less politely.
-void LowerPriorityOfThisThread() {
+void SetPriorityOfThisThread([[maybe_unused]] ThreadPriority priority) {
 #if defined(__APPLE__)
-  pthread_set_qos_class_self_np(QOS_CLASS_UTILITY, 0);
+  if (priority == ThreadPriority::kLow) pthread_set_qos_class_self_np(QOS_CLASS_UTILITY, 0);
 #elif defined(__linux__)
+  if (priority == ThreadPriority::kNormal) return;
   // On Linux this concerns the calling thread alone; elsewhere it would be the whole process.
-  setpriority(PRIO_PROCESS, 0, kLowPriorityNice);
+  if (priority == ThreadPriority::kLow) setpriority(PRIO_PROCESS, 0, kLowPriorityNice);
+  SetSliceOfThisThread(priority == ThreadPriority::kLow ? kLongSliceNs : kShortSliceNs);
 #endif
 }
 

@@ -72,8 +72,10 @@ int StartThread(pthread_t* thread, void* (*run)(void*), void* argument);
 // For debuggers and `top`: at most 15 bytes.
 void NameThisThread(const char* name);
 
-enum class ThreadPriority : uint8_t { kNormal, kLow };
-// For good, where the system has priorities of threads: others that want the processor go first.
-void LowerPriorityOfThisThread();
+// kLow: others that want the processor go first. kUrgent: no larger share of it, but soon, as somebody waits for what
+// takes microseconds.
+enum class ThreadPriority : uint8_t { kNormal, kLow, kUrgent };
+// For good, as far as the system has such priorities.
+void SetPriorityOfThisThread(ThreadPriority priority);
 
 }  // namespace sealog

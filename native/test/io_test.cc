@@ -54,10 +54,14 @@ void TestPosix() {
   CHECK_EQ(io.Unlink((directory.path() + "/none").c_str()), -ENOENT);
 
   const int second = io.Open(path.c_str(), O_RDWR, 0);
+  CHECK_EQ(io.HasOtherUsers(fd), 1);
   CHECK_EQ(io.Lock(fd), 0);
   CHECK_EQ(io.Lock(second), -EAGAIN);
   CHECK_EQ(io.Close(fd), 0);
   CHECK_EQ(io.Lock(second), 0);
+#if defined(__linux__)
+  CHECK_EQ(io.HasOtherUsers(second), 0);
+#endif
   CHECK_EQ(io.Close(second), 0);
   CHECK_EQ(io.Close(second), -EBADF);
 

@@ -56,6 +56,7 @@ describe.each(['asynchronous', 'synchronous'])('%s', (form) => {
     expect([numbers[0], numbers[3]]).toEqual([12, stat.ino])
     expect(await call(k.FILE_ALLOCATE, fd, 0, 100)).toBe(-EOPNOTSUPP)
     expect(await call(k.FILE_EVICT, fd)).toBe(0)
+    expect(await call(k.FILE_HAS_OTHER_USERS, fd)).toBe(1)
     expect(await call(k.FILE_LOCK, fd)).toBe(-ENOSYS)
     expect(await call(k.FILE_PROBE_SOCKET, 0, 0, 0, ...at('x'))).toBe(-ENOSYS)
     expect(await call(999, fd)).toBe(-EINVAL)
