@@ -25,8 +25,10 @@ import type { OffsetRange } from '../log/manifest.js'
 import type { KeyIndex } from './key-index.js'
 import { encodeRange } from './key-range.js'
 
-/** Bytes written or read in one step: what the event loop waits for is the encoding of so many. */
-const SLICE_BYTES = 128 * 1024
+/** Bytes written in one step: the event loop waits for the encoding of so many, in code that has not run before. */
+const WRITE_BYTES = 32 * 1024
+/** Bytes read in one step. */
+const READ_BYTES = 512 * 1024
 const SMALLEST_ENTRY = 11
 
 /** A snapshot file that is no use: ignored with a warning, the log is replayed. */
@@ -44,7 +46,7 @@ export function* writeSnapshot(file: string, header: SnapshotHeader, index: KeyI
     const start = encodeSnapshotHeader(header, kernels.crc32c)
     const seed = snapshotSeed(start)
     const scan = index.scan(encodeRange({}))
-    const buffer = new Uint8Array(SLICE_BYTES + SNAPSHOT_BLOCK_LIMIT)
+    const buffer = new Uint8Array(WRITE_BYTES + SNAPSHOT_BLOCK_LIMIT)
     buffer.set(start)
     let used = start.length
     let position = 0
@@ -60,7 +62,7 @@ export function* writeSnapshot(file: string, header: SnapshotHeader, index: KeyI
       chain = chainSnapshotBlock(chain, buffer.subarray(used, used + size), kernels.crc32c)
       used += size
       entries += count
-      if (used >= SLICE_BYTES) {
+      if (used >= WRITE_BYTES) {
         yield* io.write(fd, position, buffer.subarray(0, used), file)
         position += used
         used = 0
@@ -100,7 +102,7 @@ export function* readSnapshotEntries(file: string, index: KeyIndex, startOffset:
   const fd = yield* io.open(file, constants.O_RDONLY)
   try {
     const { size } = yield* io.stat(fd, file)
-    const buffer = new Uint8Array(SLICE_BYTES + SNAPSHOT_BLOCK_LIMIT)
+    const buffer = new Uint8Array(READ_BYTES + SNAPSHOT_BLOCK_LIMIT)
     const table = new Float64Array(SNAPSHOT_BLOCK_ENTRIES * INDEX_COLUMNS)
     let filled = yield* io.read(fd, 0, buffer, file)
     let position = filled
