@@ -211,7 +211,7 @@ export const FILE_PACK = 27
 export const FILE_UNPACK = 28
 /** FILE_SCAN over frames that are in `bytes` already: a = segment position of the first byte, which commit frames are checked against, b = a + their length; `fd` is unused. */
 export const FILE_SCAN_BYTES = 29
-/** → 0 when no process has the file open by another descriptor, 1 when one has or nobody can tell */
+/** → 0 when the file has no name any more and no process has it open by another descriptor, 1 otherwise or when nobody can tell */
 export const FILE_HAS_OTHER_USERS = 30
 
 /** In: handle of the index; segment seed; largest record; sparse; offset expected at `a` (−1: unknown; it moves on with the calls); bytes to read before it ends (0: no limit); time (ms), −1: no tombstone goes. */

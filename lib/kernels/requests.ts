@@ -111,7 +111,7 @@ export function* evict(fd: number): Procedure<void> {
   yield { operation: k.FILE_EVICT, fd, a: 0, b: 0 }
 }
 
-/** Whether somebody else may have the file open. */
+/** Whether somebody else may have the file, open or by another name. */
 export function* hasOtherUsers(fd: number): Procedure<boolean> {
   return (yield { operation: k.FILE_HAS_OTHER_USERS, fd, a: 0, b: 0 }) !== 0
 }

@@ -7,7 +7,7 @@ const PIECE_BYTES = 1024 * 1024
 
 /**
  * Removes a file that nobody opens by name any more; none is fine. The last descriptor of a large file that goes gives all its space back in one step of the file
- * system, and every sync on the disk waits for that: it is cut off piece by piece instead, where nobody else reads it on.
+ * system, and every sync on the disk waits for that: it is cut off piece by piece instead, where nobody else reads it on or has linked it.
  */
 export function* removeLargeFile(path: string): Procedure<void> {
   const fd = yield* io.openExisting(path, constants.O_RDWR)

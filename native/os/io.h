@@ -52,7 +52,8 @@ class Io {
   // First position >= from that may hold data (SEEK_DATA); the file's end when there is none; `from` where unsupported.
   virtual int64_t SeekData(int fd, uint64_t from) = 0;
   virtual int Evict(int fd) = 0;
-  // 0: no process has the file open by another descriptor; 1: one has, or the system does not tell.
+  // 0: the file has no name any more, and no process has it open by another descriptor; 1: it has, or the system does
+  // not tell.
   virtual int HasOtherUsers(int fd) = 0;
   // Exclusive OFD lock, not waited for; -EAGAIN when held, -ENOSYS where there is none.
   virtual int Lock(int fd) = 0;

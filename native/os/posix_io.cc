@@ -263,10 +263,12 @@ int PosixIo::Evict([[maybe_unused]] int fd) {
 #endif
 }
 
-// A write lease is granted only for the one descriptor of a file. It is given back at once: who opened the file
-// meanwhile would be held up, and this process would get a signal.
+// A hard link is a name, too. A write lease is granted only for the one descriptor of a file; it is given back at once:
+// who opened the file meanwhile would be held up, and this process would get a signal.
 int PosixIo::HasOtherUsers([[maybe_unused]] int fd) {
 #if defined(F_SETLEASE)
+  struct stat found;
+  if (fstat(fd, &found) != 0 || found.st_nlink > 0) return 1;
   if (fcntl(fd, F_SETLEASE, F_WRLCK) != 0) return 1;
   return fcntl(fd, F_SETLEASE, F_UNLCK) == 0 ? 0 : 1;
 #else

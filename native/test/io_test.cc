@@ -13,6 +13,25 @@
 namespace sealog::test {
 namespace {
 
+void TestOtherUsers() {
+  TempDirectory directory;
+  PosixIo io;
+  const std::string path = directory.path() + "/a";
+  const std::string other_path = directory.path() + "/b";
+  const int fd = directory.OpenFile("a");
+  CHECK_EQ(link(path.c_str(), other_path.c_str()), 0);
+  CHECK_EQ(io.Unlink(path.c_str()), 0);
+  CHECK_EQ(io.HasOtherUsers(fd), 1);
+  const int second = io.Open(other_path.c_str(), O_RDONLY, 0);
+  CHECK_EQ(io.Unlink(other_path.c_str()), 0);
+  CHECK_EQ(io.HasOtherUsers(fd), 1);
+  CHECK_EQ(io.Close(second), 0);
+#if defined(__linux__)
+  CHECK_EQ(io.HasOtherUsers(fd), 0);
+#endif
+  CHECK_EQ(io.Close(fd), 0);
+}
+
 void TestPosix() {
   TempDirectory directory;
   PosixIo io;
@@ -54,14 +73,10 @@ void TestPosix() {
   CHECK_EQ(io.Unlink((directory.path() + "/none").c_str()), -ENOENT);
 
   const int second = io.Open(path.c_str(), O_RDWR, 0);
-  CHECK_EQ(io.HasOtherUsers(fd), 1);
   CHECK_EQ(io.Lock(fd), 0);
   CHECK_EQ(io.Lock(second), -EAGAIN);
   CHECK_EQ(io.Close(fd), 0);
   CHECK_EQ(io.Lock(second), 0);
-#if defined(__linux__)
-  CHECK_EQ(io.HasOtherUsers(second), 0);
-#endif
   CHECK_EQ(io.Close(second), 0);
   CHECK_EQ(io.Close(second), -EBADF);
 
@@ -182,6 +197,7 @@ void TestRecording() {
 int main() {
   using namespace sealog::test;
   TestPosix();
+  TestOtherUsers();
   TestFaults();
   TestRecording();
   return Finish();

@@ -37,6 +37,14 @@ describe.each(backends)('%s', (backend) => {
     fs.closeSync(reader)
   })
 
+  it('leaves the bytes to another name of the file', async () => {
+    const file = makeFile()
+    fs.linkSync(file, `${file}.backup`)
+    await runner.run(removeLargeFile(file))
+    expect(fs.existsSync(file)).toBe(false)
+    expect(fs.statSync(`${file}.backup`).size).toBe(BYTES)
+  })
+
   it('takes a file that is not there for removed', async () => {
     await runner.run(removeLargeFile(path.join(makeDirectory(), 'none')))
   })
