@@ -14,6 +14,9 @@ namespace {
 constexpr uint64_t kSlotBits = 20;
 constexpr uint64_t kMaxSlots = uint64_t{1} << kSlotBits;
 
+// What a caller who awaits each append needs, in a virtual machine, until the next one.
+constexpr int64_t kLingerNs = 80'000;
+
 // Header and padding of a frame; the caller copies the body to the returned place. The CRC comes when its group is cut.
 uint8_t* EncodeFrame(uint8_t* frame, uint64_t body_length, uint64_t offset, uint64_t timestamp,
                      uint64_t type_and_flags) {
@@ -40,7 +43,7 @@ Committer::Committer(const CurrentIo& io, EventQueue& events, int write_threads,
       events_(events),
       caches_(cache_bytes),
       write_pool_("sealog-write", write_threads, ThreadPriority::kUrgent),
-      sync_pool_("sealog-sync", sync_threads, ThreadPriority::kUrgent) {}
+      sync_pool_("sealog-sync", sync_threads, ThreadPriority::kUrgent, kLingerNs) {}
 
 Committer::~Committer() {
   for (const Slot& slot : slots_) delete slot.log;

@@ -7,13 +7,14 @@ void WorkerPool::Submit(Job* job) {
     MutexLock lock(mutex_);
     if (shut_) return;
     if (waiting_count_.load(std::memory_order_relaxed) < idle_ || StartWorker()) {
+      if (linger_ns_ > 0) quick_succession_ = MonotonicNs() - idle_since_ < linger_ns_;
       job->waiting_ = true;
       job->previous_ = last_;
       job->next_ = nullptr;
       (last_ == nullptr ? first_ : last_->next_) = job;
       last_ = job;
-      waiting_count_.fetch_add(1, std::memory_order_relaxed);
-      changed_.SignalOne();
+      // The thread that lingers sees the first one by itself.
+      if (waiting_count_.fetch_add(1, std::memory_order_relaxed) > 0 || !lingering_) changed_.SignalOne();
       return;
     }
   }
@@ -52,21 +53,38 @@ void* WorkerPool::ThreadMain(void* argument) {
 
 void WorkerPool::Work(Worker* worker) {
   MutexLock lock(mutex_);
+  bool ran = false;
   while (!shut_) {
     Job* job = first_;
     if (job == nullptr) {
       idle_++;
-      changed_.Wait(mutex_);
+      if (ran && quick_succession_ && !lingering_) {
+        Linger(&lock);
+      } else {
+        changed_.Wait(mutex_);
+      }
       idle_--;
+      ran = false;
       continue;
     }
     Unlink(job);
     lock.Unlock();
     job->Run();
     lock.Lock();
+    ran = true;
+    if (linger_ns_ > 0) idle_since_ = MonotonicNs();
   }
   worker->ended = true;
   changed_.SignalAll();
+}
+
+void WorkerPool::Linger(MutexLock* lock) {
+  lingering_ = true;
+  const int64_t until = idle_since_ + linger_ns_;
+  lock->Unlock();
+  while (!HasWaiting() && MonotonicNs() < until) YieldProcessor();
+  lock->Lock();
+  lingering_ = false;
 }
 
 void WorkerPool::Shut() {

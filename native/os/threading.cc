@@ -1,6 +1,7 @@
 #include "threading.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
 
@@ -82,11 +83,15 @@ bool Condition::WaitUntil(Mutex& mutex, int64_t deadline) {
 #endif
 }
 
-int64_t MonotonicMs() {
+int64_t MonotonicNs() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1000000;
+  return int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
 }
+
+int64_t MonotonicMs() { return MonotonicNs() / 1000000; }
+
+void YieldProcessor() { sched_yield(); }
 
 int StartThread(pthread_t* thread, void* (*run)(void*), void* argument) {
   pthread_attr_t attributes;

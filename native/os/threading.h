@@ -66,6 +66,9 @@ class Condition {
 };
 
 int64_t MonotonicMs();
+int64_t MonotonicNs();
+// Lets others run that want this processor.
+void YieldProcessor();
 
 // Starts a joinable thread that gets no signals; 0 or an errno.
 int StartThread(pthread_t* thread, void* (*run)(void*), void* argument);
