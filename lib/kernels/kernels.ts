@@ -93,8 +93,11 @@ export interface Kernels {
   detachSync(log: LogHandle): void
   /** Copies the current state vector of the log; behind a detach it is the one that the segment was left with. */
   state(log: LogHandle, into: Float64Array): void
-  /** Frames staged rows 0 … n−1 and queues them; `staging` and `rows` are free at return. A batch may span submits; no group ends inside one. */
-  submit(rows: number): void
+  /**
+   * Frames staged rows 0 … n−1 and queues them; `staging` and `rows` are free at return. A batch may span submits; no group ends inside one.
+   * `held`: a log whose `commitSync` follows at once and writes its records, so that no thread is woken for them; 0: none.
+   */
+  submit(rows: number, held: LogHandle): void
   /** One record that is not staged (order with staged ones: call `submit` first). `key` and `value` are copied before return. */
   submitLarge(log: LogHandle, meta: number, timestamp: number, key: Uint8Array | undefined, value: Uint8Array): void
   /** Drives what is queued now to a COMMIT_… level; DONE with status 0 or STATUS_FAILED / STATUS_REJECTED. NEED_SEGMENT may come in between. */

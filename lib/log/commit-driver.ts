@@ -209,7 +209,7 @@ export class CommitDriver implements CommitListener, ActivityListener, Ticker {
 
   commitSync(level: number): void {
     const { environment, tasks } = this.parts
-    environment.submit()
+    environment.submit(level === k.COMMIT_MODE ? this.queue.log : 0)
     if (this.queue.failure !== undefined) throw this.queue.failureError()
     const durable = level >= k.COMMIT_SYNCED
     if (durable) this.writer.syncRequests++

@@ -157,15 +157,15 @@ export class Environment {
     return this.#copyOut.toString('utf8', start, end)
   }
 
-  /** Hands staged records to the committer. */
-  submit(): void {
+  /** Hands staged records to the committer; those of `held` wait for its `commitSync`, which must follow at once. */
+  submit(held: k.LogHandle = 0): void {
     const rows = this.#stagedRows
     this.#now = 0
     this.submits++
     if (rows === 0) return
     this.#stagedRows = 0
     this.#stagedBytes = 0
-    this.kernels.submit(rows)
+    this.kernels.submit(rows, held)
   }
 
   #room(bytes: number): number {

@@ -103,15 +103,17 @@ napi_value State(napi_env env, napi_callback_info info) {
 }
 
 napi_value Submit(napi_env env, napi_callback_info info) {
-  const Arguments arguments(env, info, 1);
-  double count;
-  if (!arguments.Number(0, &count)) return nullptr;
+  const Arguments arguments(env, info, 2);
+  double numbers[2];
+  if (!arguments.Numbers(0, 2, numbers)) return nullptr;
+  const double count = numbers[0];
   const SharedViews& shared = arguments.GetEnvironment().Shared();
+  Committer& committer = arguments.GetEnvironment().GetCommitter();
   if (!(count >= 0 && count <= static_cast<double>(shared.rows.length / kStagedWidth))) {
     return ThrowMistake(env, "there are not so many staged rows");
   }
-  const char* mistake = arguments.GetEnvironment().GetCommitter().Submit(shared.rows.data, static_cast<size_t>(count),
-                                                                         shared.staging.data, shared.staging.length);
+  const char* mistake = committer.Submit(shared.rows.data, static_cast<size_t>(count), shared.staging.data,
+                                         shared.staging.length, committer.Find(numbers[1]));
   return mistake == nullptr ? nullptr : ThrowMistake(env, mistake);
 }
 

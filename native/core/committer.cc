@@ -160,7 +160,8 @@ SegmentState Committer::State(CommitLog* log) {
   return log->state;
 }
 
-const char* Committer::Submit(const double* rows, size_t count, const uint8_t* staging, size_t staging_bytes) {
+const char* Committer::Submit(const double* rows, size_t count, const uint8_t* staging, size_t staging_bytes,
+                              const CommitLog* held) {
   // First the sizes: each log gets one block per submit, however its rows are mixed with those of others.
   CommitLog* touched = nullptr;
   const char* mistake = nullptr;
@@ -210,7 +211,10 @@ const char* Committer::Submit(const double* rows, size_t count, const uint8_t* s
 
   {
     MutexLock lock(mutex_);
-    for (CommitLog* log = touched; log != nullptr; log = log->next_staged) log->staged_jobs = QueueStaged(log);
+    for (CommitLog* log = touched; log != nullptr; log = log->next_staged) {
+      QueueStaged(log);
+      log->staged_jobs = log == held ? uint8_t{0} : WantedJobs(log);
+    }
   }
   events_.Notify();
   while (touched != nullptr) {
@@ -249,24 +253,24 @@ const char* Committer::SubmitLarge(CommitLog* log, const LargeRecord& record) {
   uint8_t jobs;
   {
     MutexLock lock(mutex_);
-    jobs = QueueStaged(log);
+    QueueStaged(log);
+    jobs = WantedJobs(log);
   }
   events_.Notify();
   Dispatch(log, jobs);
   return nullptr;
 }
 
-uint8_t Committer::QueueStaged(CommitLog* log) {
+void Committer::QueueStaged(CommitLog* log) {
   Block* block = log->staged;
   const uint64_t ready = log->staged_ready;
   log->staged = nullptr;
   log->staged_bytes = log->staged_ready = 0;
   if (log->failed || log->rejected) {
     blocks_.Give(block);
-    return 0;
+  } else {
+    log->queue.Append(block, ready);
   }
-  log->queue.Append(block, ready);
-  return WantedJobs(log);
 }
 
 void Committer::Commit(CommitLog* log, CommitLevel level, double ticket) {

@@ -57,8 +57,9 @@ class Committer {
   bool Resume(CommitLog* log, uint64_t next_offset);
 
   // Queues `count` staged rows of kStagedWidth numbers. On a mistake in any row nothing is queued and its description
-  // returned.
-  const char* Submit(const double* rows, size_t count, const uint8_t* staging, size_t staging_bytes);
+  // returned. `held`: a log whose records wait for a CommitSync, so that no thread is woken for them; may be null.
+  const char* Submit(const double* rows, size_t count, const uint8_t* staging, size_t staging_bytes,
+                     const CommitLog* held = nullptr);
   const char* SubmitLarge(CommitLog* log, const LargeRecord& record);
 
   void Commit(CommitLog* log, CommitLevel level, double ticket);
@@ -129,8 +130,8 @@ class Committer {
   // Without mutex_: a pool without threads runs the job at once.
   void Dispatch(CommitLog* log, uint8_t jobs);
   WorkerPool& WritePool(const CommitLog* log);
-  // Queues the staged block, or drops it; returns the jobs to dispatch.
-  uint8_t QueueStaged(CommitLog* log);
+  // With mutex_ held: queues the staged block, or drops it.
+  void QueueStaged(CommitLog* log);
 
   const CurrentIo& io_;
   EventQueue& events_;

@@ -142,3 +142,16 @@ describe.each(backends)('system calls of a store (%s)', (backend) => {
     expect(reads[1]).toBeLessThanOrEqual(reads[0] + 2)
   })
 })
+
+describe.each(backends)('system calls of a durable log (%s)', (backend) => {
+  it('a synchronous append, and a group of 64, is one write, one sync, and one write of COMMITTED', async () => {
+    const testing = testingOf(backend)
+    await using log = await Log.open(freshPath(), { backend, durability: 'fsync', idleMarkMs: 3_600_000 })
+    log.appendSync(VALUE)
+    for (const append of [() => log.appendSync(VALUE), () => Promise.all(range(0, 64).map(() => log.append(VALUE)))]) {
+      testing.resetCounts()
+      for (let i = 0; i < 3; i++) await append()
+      expect(testing.counts()).toMatchObject({ write: 6, datasync: 3 })
+    }
+  })
+})

@@ -152,7 +152,7 @@ class Side {
         this.#ends[log]++
       })
     }
-    this.#kernels.submit(row)
+    this.#kernels.submit(row, 0)
     expect(this.#kernels.commitSync(this.#logs[log], k.COMMIT_WRITTEN)).toBe(0)
   }
 }

@@ -91,7 +91,7 @@ describe('groups', () => {
       staging.set(Buffer.from(String(i).padStart(3, '0')), i * 3)
       rows.set([logs[i & 1].log, 3, 1, i], i * k.STAGED_WIDTH)
     }
-    rig.kernels.submit(100)
+    rig.kernels.submit(100, 0)
     await Promise.all(logs.map(({ log }) => rig.commit(log, k.COMMIT_MODE)))
     logs.forEach(({ fd, state }, which) => {
       const { values } = rig.scan(fd, state[k.STATE_SEED], HEADER, fs.fstatSync(fd).size)

@@ -120,7 +120,7 @@ export class Rig {
   }
 
   /** Stages records and submits them. */
-  submit(log: k.LogHandle, inputs: readonly Input[]): void {
+  submit(log: k.LogHandle, inputs: readonly Input[], held: k.LogHandle = 0): void {
     const { staging, rows } = this.kernels.shared
     let at = 0
     inputs.forEach(({ value, key, time = 1000, more = false, type = RECORD }, row) => {
@@ -131,7 +131,7 @@ export class Rig {
       rows.set([log, body.length, type | (((key === undefined ? 0 : KEY) | (more ? MORE : 0)) << 8), time], row * k.STAGED_WIDTH)
       at += body.length
     })
-    this.#guard(() => this.kernels.submit(inputs.length))
+    this.#guard(() => this.kernels.submit(inputs.length, held))
   }
 
   commit(log: k.LogHandle, level: number): Promise<number> {

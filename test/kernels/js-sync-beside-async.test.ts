@@ -52,6 +52,17 @@ describe('commitSync', () => {
     expect(verify(rig, fd, state)[k.STATE_NEXT_OFFSET]).toBe(102)
   })
 
+  test('records held for it are written once', () => {
+    const io = new HeldIo()
+    using rig = new Rig(io)
+    const { fd, state, log } = setUp(rig, k.MODE_FSYNC)
+    rig.submit(log, [{ value: 'held' }], log)
+    expect(io.log).toEqual([])
+    expect(rig.kernels.commitSync(log, k.COMMIT_MODE)).toBe(0)
+    expect(io.log).toEqual(['write now', 'datasync now'])
+    expect(verify(rig, fd, state)[k.STATE_NEXT_OFFSET]).toBe(1)
+  })
+
   test('fsync: the sync under way does not count, its group is written once more', async () => {
     const io = new HeldIo()
     using rig = new Rig(io)

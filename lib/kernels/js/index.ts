@@ -118,7 +118,7 @@ class JsKernels implements s.Kernels, CommitterHost {
     this.#logs.get(handle).copyState(into)
   }
 
-  submit(count: number): void {
+  submit(count: number, held: s.LogHandle): void {
     if (this.#stopped) return
     const { rows, staging } = this.shared
     const touched = this.#touched
@@ -138,7 +138,7 @@ class JsKernels implements s.Kernels, CommitterHost {
     }
     for (const each of touched) {
       each.touched = false
-      each.pump()
+      if (each.handle !== held) each.pump()
     }
     touched.length = 0
     this.events.schedule()
