@@ -86,6 +86,10 @@ struct CommitLog {
   std::vector<CommitDemand> demands;
   std::vector<double> detach_tickets;
 
+  // Where writing to the attached segment began, and up to where it has been written since, be it with zeros.
+  uint64_t attached_at = 0;
+  uint64_t zeroed = 0;
+
   bool attached = false;
   // The segment is taken away as soon as nobody holds a turn and the syncs that were asked for are done.
   bool detaching = false;

@@ -114,6 +114,7 @@ bool Committer::Attach(CommitLog* log, const SegmentState& state) {
       log->next_offset = log->ready_offset = state.next_offset;
     }
     log->state = state;
+    log->attached_at = log->zeroed = state.position;
     log->attached = true;
     log->can_reserve = true;
     log->need_segment = false;

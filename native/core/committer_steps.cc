@@ -66,6 +66,8 @@ uint8_t Committer::WriteGroup(CommitLog* log) {
   MutexLock lock(mutex_);
   SegmentState state = log->state;
   bool can_reserve = log->can_reserve;
+  uint64_t zeroed = log->zeroed;
+  const uint64_t attached_at = log->attached_at;
   const bool sync = log->write_syncs;
   const FrameCursor frames = log->queue.Head();
   const uint64_t available = log->queue.ReadyBytes();
@@ -85,6 +87,8 @@ uint8_t Committer::WriteGroup(CommitLog* log) {
     if (status == 0) {
       const uint64_t position = state.position;
       CutGroup(frames, bytes, &state, &group);
+      // No more than was written already: whoever appends little writes little.
+      if (sync) zeroed = AddZeros(state, bytes, position - attached_at, zeroed, &group.parts);
       status = WriteParts(io, state.fd, position, &group.parts);
     }
     if (status == 0 && sync) {
@@ -116,6 +120,7 @@ uint8_t Committer::WriteGroup(CommitLog* log) {
     state.allocated = std::max(state.allocated, state.position);
     log->state = state;
     log->can_reserve = can_reserve;
+    log->zeroed = zeroed;
     used = log->queue.Remove(bytes);
     if (sync || log->mode != CommitMode::kFsync) evicted = log->cache.Add(std::move(cached), MonotonicMs());
     log->released_bytes += bytes;

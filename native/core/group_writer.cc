@@ -19,6 +19,11 @@ constexpr size_t kMaxWrite = 1024 * 1024;
 // IOV_MAX of every system.
 constexpr size_t kMaxParts = 1024;
 
+// A zero costs about as much as any other byte: those written ahead have to save several groups the change of metadata.
+constexpr uint64_t kMaxZeros = 256 * 1024;
+constexpr uint64_t kMinGroupsAhead = 4;
+constexpr uint8_t kZeros[16 * 1024] = {};
+
 uint64_t RoundUpToPage(uint64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 }  // namespace
@@ -42,6 +47,20 @@ int ReserveSpace(Io& io, uint64_t bytes, SegmentState* state, bool* can_reserve)
   if (status < 0) return status;
   state->allocated = target;
   return 0;
+}
+
+uint64_t AddZeros(const SegmentState& state, uint64_t bytes, uint64_t wanted, uint64_t zeroed,
+                  std::vector<iovec>* parts) {
+  const uint64_t ahead = std::min(wanted, kMaxZeros);
+  if (state.position <= zeroed || ahead < bytes * kMinGroupsAhead) return zeroed;
+  const uint64_t end = std::min(state.allocated, RoundUpToPage(state.position + ahead));
+  for (uint64_t at = state.position; at < end;) {
+    const size_t length = std::min<uint64_t>(sizeof kZeros, end - at);
+    // pwritev only reads it.
+    parts->push_back({const_cast<uint8_t*>(kZeros), length});
+    at += length;
+  }
+  return std::max(zeroed, end);
 }
 
 int WriteParts(Io& io, int fd, uint64_t position, std::vector<iovec>* parts) {

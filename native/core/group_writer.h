@@ -17,6 +17,13 @@ bool IsNoSpace(int error);
 // file system has no reservation; then nothing is reserved here any more. Returns 0 or -errno.
 int ReserveSpace(Io& io, uint64_t bytes, SegmentState* state, bool* can_reserve);
 
+// Adds zeros to the parts of a group of `bytes` that ends at state.position, and returns up to where the file is
+// written then; so far that was `zeroed`. A sync after writing into space that was only reserved has to store that it
+// is in use now; what has been written before, be it with zeros, is overwritten without any change of metadata. At most
+// `wanted` bytes, within the reserved space, and only when several such groups fit into them.
+uint64_t AddZeros(const SegmentState& state, uint64_t bytes, uint64_t wanted, uint64_t zeroed,
+                  std::vector<iovec>* parts);
+
 // Writes all parts one behind the other from `position` on, and uses `parts` up meanwhile. Returns 0 or -errno.
 int WriteParts(Io& io, int fd, uint64_t position, std::vector<iovec>* parts);
 

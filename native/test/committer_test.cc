@@ -1,6 +1,8 @@
 // The life of a log in the committer: groups, segments, failures, marks, synchronous commits, stopping.
 #include <errno.h>
 
+#include <algorithm>
+
 #include "committer_fixture.h"
 
 namespace sealog::test {
@@ -315,6 +317,46 @@ void TestCommittedFile() {
   CHECK_EQ(LoadU64(slots + kDurableSlot), uint64_t{7});
 }
 
+// Durable groups are written into zeros from some point on, and read back as if there were none.
+void TestZerosBehindDurableGroups() {
+  Harness test;
+  SegmentState start;
+  CommitLog* log = test.Open(CommitMode::kFsync, "durable", &start);
+  CommitLog* other = test.Open(CommitMode::kFlush, "flushed");
+  for (int i = 0; i < 100; i++) {
+    for (CommitLog* each : {log, other}) {
+      test.Append(each, 1, 1000);
+      CHECK_EQ(test.CommitAndWait(each, CommitLevel::kMode), 0.0);
+    }
+  }
+  const SegmentState state = test.committer.State(log);
+  CHECK(log->zeroed > state.position);
+  CHECK(log->zeroed <= state.allocated);
+  CHECK_EQ(other->zeroed, other->attached_at);
+  CheckReadsBack(start, state);
+  const Walked walked = WalkSegment(start, state.allocated);
+  CHECK_EQ(walked.stop(), static_cast<double>(kStopZero));
+  CHECK_EQ(walked.state().next_offset, uint64_t{100});
+  std::vector<uint8_t> behind(state.allocated - state.position, 1);
+  CHECK_EQ(ReadFull(test.gate, start.fd, behind.data(), behind.size(), state.position),
+           static_cast<int64_t>(behind.size()));
+  CHECK(std::all_of(behind.begin(), behind.end(), [](uint8_t byte) { return byte == 0; }));
+}
+
+// What waits for a synchronous commit wakes no thread.
+void TestHeldRecords() {
+  Harness test;
+  CommitLog* held = test.Open(CommitMode::kFsync, "held");
+  CommitLog* other = test.Open(CommitMode::kFsync, "other");
+  const double rows[] = {held->handle, 3, kFrameRecord, 1000, other->handle, 3, kFrameRecord, 1000};
+  const uint8_t bodies[6] = {};
+  CHECK(test.committer.Submit(rows, 2, bodies, sizeof bodies, held) == nullptr);
+  CHECK_EQ(test.CommitAndWait(other, CommitLevel::kMode), 0.0);
+  CHECK_EQ(test.committer.State(held).next_offset, uint64_t{0});
+  CHECK(test.committer.CommitSync(held, CommitLevel::kMode) == CommitStatus::kDone);
+  CHECK_EQ(test.committer.State(held).synced_offset, uint64_t{1});
+}
+
 }  // namespace
 }  // namespace sealog::test
 
@@ -332,5 +374,7 @@ int main() {
   TestFailureIsFinal();
   TestMarks();
   TestCommittedFile();
+  TestZerosBehindDurableGroups();
+  TestHeldRecords();
   return Finish();
 }

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include <algorithm>
+
 #include "../core/group_writer.h"
 #include "committer_fixture.h"
 
@@ -222,6 +224,36 @@ void TestReservesInSteps() {
   CHECK_EQ(io.Count(IoKind::kAllocate), calls);
 }
 
+void TestZerosAhead() {
+  const auto added = [](uint64_t position, uint64_t allocated, uint64_t bytes, uint64_t wanted, uint64_t zeroed) {
+    SegmentState state;
+    state.position = position;
+    state.allocated = allocated;
+    std::vector<iovec> parts;
+    const uint64_t end = AddZeros(state, bytes, wanted, zeroed, &parts);
+    uint64_t length = 0;
+    for (const iovec& part : parts) {
+      length += part.iov_len;
+      const auto* first = static_cast<const uint8_t*>(part.iov_base);
+      CHECK(std::all_of(first, first + part.iov_len, [](uint8_t byte) { return byte == 0; }));
+    }
+    CHECK(length == 0 ? end == zeroed : end == position + length);
+    return length;
+  };
+  // To the end of a page.
+  CHECK_EQ(added(10'000, kMiB, 1000, 4000, 0), uint64_t{16 * 1024 - 10'000});
+  CHECK_EQ(added(128 * 1024, kMiB, 1000, kMiB, 0), uint64_t{256 * 1024});
+  // Within what is reserved; nothing where nothing is.
+  CHECK_EQ(added(10'000, 12'000, 1000, 4000, 10'000), uint64_t{2000});
+  CHECK_EQ(added(10'000, 10'000, 1000, 4000, 0), uint64_t{0});
+  CHECK_EQ(added(10'000, 9'000, 1000, 4000, 0), uint64_t{0});
+  // Not where zeros are already, nor for groups that would use them up at once.
+  CHECK_EQ(added(10'000, kMiB, 1000, 4000, 10'000), uint64_t{16 * 1024 - 10'000});
+  CHECK_EQ(added(10'000, kMiB, 1000, 4000, 10'001), uint64_t{0});
+  CHECK_EQ(added(10'000, kMiB, 1001, 4000, 0), uint64_t{0});
+  CHECK_EQ(added(kMiB, 2 * kMiB, 64 * 1024 + 1, kMiB, 0), uint64_t{0});
+}
+
 void TestStateVector() {
   double numbers[kStateLength] = {};
   for (size_t i = 0; i < 25; i++) numbers[i] = static_cast<double>(i + 1);
@@ -248,6 +280,7 @@ int main() {
   TestGroupsReadBack();
   TestWritesInPieces();
   TestReservesInSteps();
+  TestZerosAhead();
   TestStateVector();
   return Finish();
 }
