@@ -1,6 +1,6 @@
 /** What reading cases read. */
 import { makeRecords, RECORD_BYTES } from '../harness/work.js'
-import { feedLines } from '../stores/archived-log.js'
+import { readFeed } from '../stores/archived-log.js'
 
 export interface Source {
   /** Record i is `records()[i % records().length]`. */
@@ -21,7 +21,7 @@ const FEED_RECORDS = 72_422
 
 /** Real ones of 174 to 520 bytes, 291 on average. */
 export const FEED: Source = {
-  records: feedLines,
+  records: () => readFeed().map(({ value }) => value),
   count: (quick) => (quick ? 1 : 4) * FEED_RECORDS,
   name: 'records of the change feed in demo/, 174 to 520 bytes, four times (--quick: once) its 72,422',
 }
