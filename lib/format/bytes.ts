@@ -1,5 +1,7 @@
 /** CRC-32C of `bytes` continued from `seed`; the kernels provide it. */
 export type Checksum = (bytes: Uint8Array, seed: number) => number
+/** The same of the bytes `from` … `to` of a view, for a few bytes at a time: it makes no object. */
+export type RangeChecksum = (seed: number, view: DataView, from: number, to: number) => number
 
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

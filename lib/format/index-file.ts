@@ -1,4 +1,4 @@
-import { type Checksum, getU64, setU64, viewOf } from './bytes.js'
+import { type Checksum, getU64, type RangeChecksum, setU64, viewOf } from './bytes.js'
 
 export const INDEX_MAGIC = 'SEALOGI1'
 export const INDEX_HEADER_BYTES = 32
@@ -36,18 +36,16 @@ export function isIndexOf(bytes: Uint8Array, seed: number, end: number, crc32c: 
   return getU64(view, 20) === end && bytes.length === INDEX_HEADER_BYTES + view.getUint32(16, true) * INDEX_ENTRY_BYTES
 }
 
-export function encodeIndexEntry(bytes: Uint8Array, at: number, entry: IndexEntry, base: number, seed: number, crc32c: Checksum): void {
-  const view = viewOf(bytes)
+export function encodeIndexEntry(view: DataView, at: number, entry: IndexEntry, base: number, seed: number, crc32c: RangeChecksum): void {
   view.setUint32(at, entry.offset - base, true)
   view.setUint32(at + 4, entry.position / 8, true)
   view.setUint32(at + 8, entry.batchFirst - base, true)
   setU64(view, at + 16, entry.runningTime + 1)
-  view.setUint32(at + 12, entryChecksum(bytes, at, seed, crc32c), true)
+  view.setUint32(at + 12, entryChecksum(view, at, seed, crc32c), true)
 }
 
-export function decodeIndexEntry(bytes: Uint8Array, at: number, base: number, seed: number, crc32c: Checksum): IndexEntry | undefined {
-  const view = viewOf(bytes)
-  if (view.getUint32(at + 12, true) !== entryChecksum(bytes, at, seed, crc32c)) return undefined
+export function decodeIndexEntry(view: DataView, at: number, base: number, seed: number, crc32c: RangeChecksum): IndexEntry | undefined {
+  if (view.getUint32(at + 12, true) !== entryChecksum(view, at, seed, crc32c)) return undefined
   return {
     offset: base + view.getUint32(at, true),
     position: view.getUint32(at + 4, true) * 8,
@@ -56,6 +54,6 @@ export function decodeIndexEntry(bytes: Uint8Array, at: number, base: number, se
   }
 }
 
-function entryChecksum(bytes: Uint8Array, at: number, seed: number, crc32c: Checksum): number {
-  return crc32c(bytes.subarray(at + 16, at + 24), crc32c(bytes.subarray(at, at + 12), seed))
+function entryChecksum(view: DataView, at: number, seed: number, crc32c: RangeChecksum): number {
+  return crc32c(crc32c(seed, view, at, at + 12), view, at + 16, at + 24)
 }

@@ -149,12 +149,8 @@ export class AppendQueue {
   }
 
   acceptBytes(value: Uint8Array, timestamp: number | undefined): number {
-    const bytes = frameBytes(value.length)
-    this.ensureRoom(bytes, 1)
-    const time = timestamp === undefined ? this.#now() : timestamp
-    if (value.length <= this.#environment.stagingBytes) this.#environment.stageBytes(this.log, value, RECORD_META, time)
-    else this.#environment.stageLarge(this.log, undefined, value, RECORD_META, time)
-    return this.#accept(bytes)
+    this.ensureRoom(frameBytes(value.length), 1)
+    return this.#stageValue(value, RECORD_META, timestamp === undefined ? this.#now() : timestamp)
   }
 
   /** Stages text that fits the slab; `limit` bytes at most, −1 when it is longer. */
@@ -186,22 +182,37 @@ export class AppendQueue {
     return this.#accept(frameBytes(length))
   }
 
-  /** A batch of checked records; contiguous offsets, the first is returned. */
-  acceptBatch(records: readonly EncodedRecord[], frameBytesOfAll: number): number {
+  /** A batch of checked records, or values alone; contiguous offsets, the first is returned. */
+  acceptBatch(records: readonly (EncodedRecord | Uint8Array)[], frameBytesOfAll: number): number {
     this.ensureRoom(frameBytesOfAll, records.length)
     const first = this.endOffset
     for (let i = 0; i < records.length; i++) {
-      const { key, value, tombstone, timestamp } = records[i]
-      const flags = (key === undefined ? 0 : FLAG_KEY) | (i + 1 < records.length ? FLAG_BATCH_CONTINUES : 0)
+      const record = records[i]
+      const continues = i + 1 < records.length ? FLAG_BATCH_CONTINUES : 0
+      if (record instanceof Uint8Array) {
+        this.#stageValue(record, RECORD_META | (continues << 8), this.#now())
+        continue
+      }
+      const { key, value, tombstone, timestamp } = record
+      const flags = (key === undefined ? 0 : FLAG_KEY) | continues
       const meta = (tombstone ? FRAME_TOMBSTONE : FRAME_RECORD) | (flags << 8)
       const length = (key === undefined ? 0 : 2 + key.length) + value.length
       const time = timestamp === undefined ? this.#now() : timestamp
+      if (key === undefined) {
+        this.#stageValue(value, meta, time)
+        continue
+      }
       if (length > this.#environment.stagingBytes) this.#environment.stageLarge(this.log, key, value, meta, time)
-      else if (key === undefined) this.#environment.stageBytes(this.log, value, meta, time)
       else this.#environment.stageKeyed(this.log, key, key.length, value, meta, time)
       this.#accept(frameBytes(length))
     }
     return first
+  }
+
+  #stageValue(value: Uint8Array, meta: number, timestamp: number): number {
+    if (value.length <= this.#environment.stagingBytes) this.#environment.stageBytes(this.log, value, meta, timestamp)
+    else this.#environment.stageLarge(this.log, undefined, value, meta, timestamp)
+    return this.#accept(frameBytes(value.length))
   }
 
   // ── waiting ────────────────────────────────────────────────────────────────────────────────────────────────────

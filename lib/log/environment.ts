@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { CacheSweeper } from '../cache/cache-sweeper.js'
 import { LogError } from '../errors.js'
-import { frameBytes } from '../format/constants.js'
+import { FRAME_HEADER_BYTES, frameBytes } from '../format/constants.js'
 import { createKernels } from '../kernels/backend.js'
 import * as k from '../kernels/kernels.js'
 import { TaskRunner } from '../kernels/task.js'
@@ -58,7 +58,9 @@ export class Environment {
   readonly #rows: Float64Array
   readonly #events: Float64Array
   #stagedRows = 0
-  #stagedBytes = 0
+  /** Where the frame of the next record begins in `#staging`, and where no frame may go on. */
+  #stagingAt = 0
+  #stagingEnd = STAGING_BYTES
   #submitScheduled = false
   #now = 0
   readonly #listeners = new Map<k.LogHandle, CommitListener>()
@@ -98,7 +100,7 @@ export class Environment {
 
   /** Bytes that a staged body may have; larger ones go by `stageLarge`. */
   get stagingBytes(): number {
-    return this.#staging.length
+    return STAGING_BYTES - FRAME_HEADER_BYTES
   }
 
   /** ms since the epoch, read once per submit. */
@@ -164,13 +166,15 @@ export class Environment {
     this.submits++
     if (rows === 0) return
     this.#stagedRows = 0
-    this.#stagedBytes = 0
-    this.kernels.submit(rows, held)
+    this.#stagingAt = this.#stagingEnd - STAGING_BYTES
+    this.#stagingAt = this.kernels.submit(rows, held)
+    this.#stagingEnd = this.#stagingAt + STAGING_BYTES
   }
 
+  /** Where in `#staging` the next body goes, of `bytes` bytes at most. */
   #room(bytes: number): number {
-    if (this.#stagedBytes + bytes > this.#staging.length || this.#stagedRows === k.STAGED_ROWS) this.submit()
-    return this.#stagedBytes
+    if (this.#stagingAt + frameBytes(bytes) > this.#stagingEnd || this.#stagedRows === k.STAGED_ROWS) this.submit()
+    return this.#stagingAt + FRAME_HEADER_BYTES
   }
 
   #row(log: k.LogHandle, length: number, meta: number, timestamp: number): void {
@@ -181,8 +185,9 @@ export class Environment {
     rows[at + 2] = meta
     rows[at + 3] = timestamp
     this.#stagedRows++
-    this.#stagedBytes += length
-    this.queuedBytes += frameBytes(length)
+    const bytes = frameBytes(length)
+    this.#stagingAt += bytes
+    this.queuedBytes += bytes
     this.#scheduleSubmit()
   }
 

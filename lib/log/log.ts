@@ -88,7 +88,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
 
   /** Appends values as one batch: all of them or none, for recovery and readers alike. Resolves to their first and last offsets; `[]` to an empty range. */
   appendBatch(values: Iterable<T | Uint8Array>, options?: Omit<AppendOptions, 'key'>): Promise<{ first: number; last: number }> {
-    return this.#appendAll(() => listOf(values, 'values').map((value) => this.#encoder.encode(value, undefined, options?.timestamp)), options)
+    return this.#appendAll(() => this.#encoder.encodeValues(listOf(values, 'values'), options?.timestamp), options)
   }
 
   /** The full form of `appendBatch`: records with keys and timestamps, and tombstones. */
@@ -240,7 +240,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     return offset
   }
 
-  #appendAll(encode: () => EncodedRecord[], options: AppendOptions | undefined): Promise<{ first: number; last: number }> {
+  #appendAll(encode: () => (EncodedRecord | Uint8Array)[], options: AppendOptions | undefined): Promise<{ first: number; last: number }> {
     let first: number
     let count: number
     try {
@@ -260,7 +260,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
   }
 
   /** User code (iterators, toJSON) ran before; from here to the end nothing else does. */
-  #acceptAll(records: readonly EncodedRecord[]): number {
+  #acceptAll(records: readonly (EncodedRecord | Uint8Array)[]): number {
     this.checkWritable()
     return this.driver.queue.acceptBatch(records, this.#encoder.measure(records))
   }

@@ -41,6 +41,12 @@ export class RecordEncoder {
     return value instanceof Uint8Array || this.codec === 'bytes' ? encodeValue(this.codec, value) : encodeJson(value)
   }
 
+  /** Records of values alone: without a timestamp of their own nothing but their bytes. User code runs in here. */
+  encodeValues(values: readonly unknown[], timestamp: unknown): (EncodedRecord | Uint8Array)[] {
+    if (timestamp === undefined) return values.map((value) => encodeValue(this.codec, value))
+    return values.map((value) => this.encode(value, undefined, timestamp))
+  }
+
   encode(value: unknown, key: unknown, timestamp: unknown): EncodedRecord {
     return this.#record(encodeValue(this.codec, value), key, timestamp, false)
   }
@@ -58,10 +64,12 @@ export class RecordEncoder {
   }
 
   /** Frame bytes of a batch that fits. */
-  measure(records: readonly EncodedRecord[]): number {
+  measure(records: readonly (EncodedRecord | Uint8Array)[]): number {
     let bodies = 0
     let frames = 0
-    for (const { key, value } of records) {
+    for (const record of records) {
+      const key = record instanceof Uint8Array ? undefined : record.key
+      const value = record instanceof Uint8Array ? record : record.value
       const bytes = value.length + (key?.length ?? 0)
       if (bytes > this.#settings.maxRecordBytes) throw this.tooLarge(bytes)
       bodies += bytes

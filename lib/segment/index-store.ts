@@ -1,6 +1,9 @@
 import { constants } from 'node:fs'
+import { viewOf } from '../format/bytes.js'
 import { SEGMENT_HEADER_BYTES } from '../format/constants.js'
 import { decodeIndexEntry, encodeIndexEntry, encodeIndexHeader, INDEX_ENTRY_BYTES, INDEX_HEADER_BYTES, isIndexOf } from '../format/index-file.js'
+// Of 20 bytes at a time: a call of the addon costs more than what it computes.
+import { extendCrc } from '../kernels/js/crc32c.js'
 import * as k from '../kernels/kernels.js'
 import type { Procedure } from '../kernels/procedure.js'
 import * as io from '../kernels/requests.js'
@@ -30,9 +33,10 @@ function* readIndex(segment: Segment, kernels: k.Kernels): Procedure<OffsetIndex
   }
   if (bytes === undefined || !isIndexOf(bytes, segment.seed, segment.endPosition, kernels.crc32c)) return undefined
   const index = new OffsetIndex(segment.base)
+  const view = viewOf(bytes)
   let last = 0
   for (let at = INDEX_HEADER_BYTES; at < bytes.length; at += INDEX_ENTRY_BYTES) {
-    const entry = decodeIndexEntry(bytes, at, segment.base, segment.seed, kernels.crc32c)
+    const entry = decodeIndexEntry(view, at, segment.base, segment.seed, extendCrc)
     if (entry === undefined || entry.position <= last || entry.position >= segment.endPosition || entry.offset >= segment.end) return undefined
     last = entry.position
     index.add(entry.offset, entry.position, entry.batchFirst, entry.runningTime)
@@ -68,8 +72,9 @@ export function* writeIndex(segment: Segment, kernels: k.Kernels, intervalBytes:
   if (index === undefined || segment.header === undefined) return
   const bytes = new Uint8Array(INDEX_HEADER_BYTES + index.length * INDEX_ENTRY_BYTES)
   bytes.set(encodeIndexHeader(segment.seed, intervalBytes, index.length, segment.endPosition, kernels.crc32c))
+  const view = viewOf(bytes)
   for (let i = 0; i < index.length; i++) {
-    encodeIndexEntry(bytes, INDEX_HEADER_BYTES + i * INDEX_ENTRY_BYTES, index.entry(i), segment.base, segment.seed, kernels.crc32c)
+    encodeIndexEntry(view, INDEX_HEADER_BYTES + i * INDEX_ENTRY_BYTES, index.entry(i), segment.base, segment.seed, extendCrc)
   }
   try {
     const fd = yield* io.open(segment.indexPath, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC)

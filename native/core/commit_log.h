@@ -72,10 +72,13 @@ struct CommitLog {
   // Behind the last complete batch that was submitted.
   uint64_t ready_offset = 0;
 
-  // Loop thread, while a submit is under way: the block that its frames of this log go to.
-  Block* staged = nullptr;
+  // Loop thread, while a submit is under way: its frames of this log, those that end a batch, and the block that they
+  // go to.
+  uint64_t staged_records = 0;
   uint64_t staged_bytes = 0;
-  uint64_t staged_ready = 0;
+  uint64_t ready_records = 0;
+  uint64_t ready_bytes = 0;
+  Block* staged = nullptr;
   CommitLog* next_staged = nullptr;
   uint8_t staged_jobs = 0;
 

@@ -17,15 +17,16 @@ constexpr uint64_t kMaxSlots = uint64_t{1} << kSlotBits;
 // What a caller who awaits each append needs, in a virtual machine, until the next one.
 constexpr int64_t kLingerNs = 80'000;
 
-// Header and padding of a frame; the caller copies the body to the returned place. The CRC comes when its group is cut.
-uint8_t* EncodeFrame(uint8_t* frame, uint64_t body_length, uint64_t offset, uint64_t timestamp,
-                     uint64_t type_and_flags) {
-  StoreU64(frame + FrameBytes(body_length) - kFrameAlignment, 0);
+// Header and padding of a frame, around a body that may be there already. The CRC comes when its group is cut.
+void EncodeFrame(uint8_t* frame, uint64_t body_length, uint64_t offset, uint64_t timestamp, uint64_t type_and_flags) {
+  if (const uint64_t tail = body_length % kFrameAlignment; tail > 0) {
+    uint8_t* word = frame + FrameBytes(body_length) - kFrameAlignment;
+    StoreU64(word, LoadU64(word) & ((uint64_t{1} << 8 * tail) - 1));
+  }
   StoreU32(frame + kFrameCrcAt, 0);
   StoreU32(frame + kFrameBodyLengthAt, static_cast<uint32_t>(body_length));
   StoreU64(frame + kFrameOffsetAt, offset);
   StoreU64(frame + kFrameTimestampAt, timestamp | type_and_flags << 48);
-  return frame + kFrameBodyAt;
 }
 
 bool Continues(uint64_t type_and_flags) { return (type_and_flags >> 8 & kFlagBatchContinues) != 0; }
@@ -36,14 +37,31 @@ bool IsRecord(uint64_t type_and_flags) {
   return (type == kFrameRecord || type == kFrameTombstone) && (flags & ~uint64_t{kFlagKey | kFlagBatchContinues}) == 0;
 }
 
+void ForgetStaged(CommitLog* log) {
+  log->staged = nullptr;
+  log->staged_records = log->staged_bytes = log->ready_records = log->ready_bytes = 0;
+}
+
 }  // namespace
 
-Committer::Committer(const CurrentIo& io, EventQueue& events, int write_threads, int sync_threads, uint64_t cache_bytes)
+Committer::Committer(const CurrentIo& io, EventQueue& events, int write_threads, int sync_threads, uint64_t cache_bytes,
+                     size_t slab_bytes)
     : io_(io),
       events_(events),
       caches_(cache_bytes),
       write_pool_("sealog-write", write_threads, ThreadPriority::kUrgent),
-      sync_pool_("sealog-sync", sync_threads, ThreadPriority::kUrgent, kLingerNs) {}
+      sync_pool_("sealog-sync", sync_threads, ThreadPriority::kUrgent, kLingerNs),
+      slab_bytes_(slab_bytes) {
+  blocks_.MakeSlabs(kSlabs, slab_bytes);
+  staging_ = blocks_.SlabMemory();
+  slab_ = blocks_.TakeSlab();
+}
+
+void Committer::StageIn(uint8_t* memory) {
+  blocks_.DropSlabs();
+  staging_ = only_slab_.bytes = memory;
+  slab_ = &only_slab_;
+}
 
 Committer::~Committer() {
   for (const Slot& slot : slots_) delete slot.log;
@@ -161,55 +179,67 @@ SegmentState Committer::State(CommitLog* log) {
   return log->state;
 }
 
-const char* Committer::Submit(const double* rows, size_t count, const uint8_t* staging, size_t staging_bytes,
-                              const CommitLog* held) {
-  // First the sizes: each log gets one block per submit, however its rows are mixed with those of others.
-  CommitLog* touched = nullptr;
-  const char* mistake = nullptr;
-  uint64_t bodies = 0;
+const char* Committer::FrameStaged(const double* rows, size_t count, CommitLog** touched) {
+  uint8_t* const slab = slab_->Bytes();
+  uint64_t at = 0;
+  CommitLog* log = nullptr;
   for (size_t i = 0; i < count; i++) {
     const double* row = rows + i * kStagedWidth;
-    CommitLog* log = Find(row[0]);
-    const uint64_t body_length = ToU64(row[1]);
-    bodies += body_length;
-    if (log == nullptr) {
-      mistake = "a staged row names no log";
-    } else if (bodies > staging_bytes || body_length > staging_bytes) {
-      mistake = "staged bodies are longer than the staging slab";
-    } else if (!IsRecord(ToU64(row[2])) || ToU64(row[3]) > kTimestampLimit) {
-      mistake = "a staged row has an unknown type, flag or timestamp";
-    }
-    if (mistake != nullptr) break;
-    if (log->staged_bytes == 0) {
-      log->next_staged = touched;
-      touched = log;
-    }
-    log->staged_bytes += FrameBytes(body_length);
-  }
-  if (mistake != nullptr) {
-    for (CommitLog* log = touched; log != nullptr; log = log->next_staged) log->staged_bytes = 0;
-    return mistake;
-  }
-
-  const uint8_t* body = staging;
-  for (size_t i = 0; i < count; i++) {
-    const double* row = rows + i * kStagedWidth;
-    CommitLog* log = Find(row[0]);
-    if (log->staged == nullptr) log->staged = blocks_.Take(log->staged_bytes);
-    Block* block = log->staged;
+    if (log == nullptr || log->handle != row[0]) log = Find(row[0]);
+    if (log == nullptr) return "a staged row names no log";
     const uint64_t body_length = ToU64(row[1]);
     const uint64_t type_and_flags = ToU64(row[2]);
-    uint8_t* to =
-        EncodeFrame(block->Bytes() + block->size, body_length, log->next_offset++, ToU64(row[3]), type_and_flags);
-    if (body_length > 0) memcpy(to, body, body_length);
-    body += body_length;
-    block->size += FrameBytes(body_length);
+    const uint64_t timestamp = ToU64(row[3]);
+    const uint64_t frame_bytes = FrameBytes(std::min<uint64_t>(body_length, slab_bytes_));
+    if (at + frame_bytes > slab_bytes_) return "staged frames are longer than a slab";
+    if (!IsRecord(type_and_flags) || timestamp > kTimestampLimit) {
+      return "a staged row has an unknown type, flag or timestamp";
+    }
+    if (log->staged_records == 0) {
+      log->next_staged = *touched;
+      *touched = log;
+    }
+    EncodeFrame(slab + at, body_length, log->next_offset + log->staged_records++, timestamp, type_and_flags);
+    at += frame_bytes;
+    log->staged_bytes += frame_bytes;
     if (!Continues(type_and_flags)) {
-      log->staged_ready = block->size;
-      log->ready_offset = log->next_offset;
+      log->ready_records = log->staged_records;
+      log->ready_bytes = log->staged_bytes;
     }
   }
+  return nullptr;
+}
 
+void Committer::TakeStaged(const double* rows, size_t count, CommitLog* touched) {
+  if (touched != nullptr && touched->next_staged == nullptr && touched->staged_bytes >= kHandOverBytes) {
+    if (Block* next = blocks_.TakeSlab(); next != nullptr) {
+      touched->staged = slab_;
+      slab_->size = touched->staged_bytes;
+      slab_ = next;
+      return;
+    }
+  }
+  for (CommitLog* log = touched; log != nullptr; log = log->next_staged) log->staged = blocks_.Take(log->staged_bytes);
+  const uint8_t* frame = slab_->Bytes();
+  const CommitLog* log = nullptr;
+  for (size_t i = 0; i < count; i++) {
+    const double* row = rows + i * kStagedWidth;
+    if (log == nullptr || log->handle != row[0]) log = Find(row[0]);
+    const uint64_t frame_bytes = FrameBytes(ToU64(row[1]));
+    memcpy(log->staged->Bytes() + log->staged->size, frame, frame_bytes);
+    log->staged->size += frame_bytes;
+    frame += frame_bytes;
+  }
+}
+
+const char* Committer::Submit(const double* rows, size_t count, const CommitLog* held) {
+  CommitLog* touched = nullptr;
+  const char* mistake = FrameStaged(rows, count, &touched);
+  if (mistake != nullptr) {
+    for (CommitLog* log = touched; log != nullptr; log = log->next_staged) ForgetStaged(log);
+    return mistake;
+  }
+  TakeStaged(rows, count, touched);
   {
     MutexLock lock(mutex_);
     for (CommitLog* log = touched; log != nullptr; log = log->next_staged) {
@@ -238,9 +268,13 @@ const char* Committer::SubmitLarge(CommitLog* log, const LargeRecord& record) {
   if (!IsRecord(type_and_flags) || record.timestamp > kTimestampLimit) {
     return "a record has an unknown type, flag or timestamp";
   }
-  log->staged = blocks_.Take(FrameBytes(body_length));
-  log->staged->size = FrameBytes(body_length);
-  uint8_t* to = EncodeFrame(log->staged->Bytes(), body_length, log->next_offset++, record.timestamp, type_and_flags);
+  log->staged_records = 1;
+  log->staged_bytes = FrameBytes(body_length);
+  log->staged = blocks_.Take(log->staged_bytes);
+  log->staged->size = log->staged_bytes;
+  uint8_t* to = log->staged->Bytes();
+  EncodeFrame(to, body_length, log->next_offset, record.timestamp, type_and_flags);
+  to += kFrameBodyAt;
   if (record.key != nullptr) {
     StoreU16(to, static_cast<uint16_t>(record.key_length));
     if (record.key_length > 0) memcpy(to + 2, record.key, record.key_length);
@@ -248,8 +282,8 @@ const char* Committer::SubmitLarge(CommitLog* log, const LargeRecord& record) {
   }
   if (record.value_length > 0) memcpy(to, record.value, record.value_length);
   if (!Continues(type_and_flags)) {
-    log->staged_ready = log->staged->size;
-    log->ready_offset = log->next_offset;
+    log->ready_records = log->staged_records;
+    log->ready_bytes = log->staged_bytes;
   }
   uint8_t jobs;
   {
@@ -264,9 +298,10 @@ const char* Committer::SubmitLarge(CommitLog* log, const LargeRecord& record) {
 
 void Committer::QueueStaged(CommitLog* log) {
   Block* block = log->staged;
-  const uint64_t ready = log->staged_ready;
-  log->staged = nullptr;
-  log->staged_bytes = log->staged_ready = 0;
+  const uint64_t ready = log->ready_bytes;
+  if (ready > 0) log->ready_offset = log->next_offset + log->ready_records;
+  log->next_offset += log->staged_records;
+  ForgetStaged(log);
   if (log->failed || log->rejected) {
     blocks_.Give(block);
   } else {

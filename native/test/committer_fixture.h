@@ -135,10 +135,12 @@ inline Walked WalkSegment(const SegmentState& start, uint64_t end) {
   return walked;
 }
 
+inline constexpr size_t kSlabBytes = size_t{512} * 1024;
+
 // One environment: threads push rows, the test collects them.
 class Harness {
  public:
-  Harness() : committer(current, events, 2, 3, 1 << 20) {}
+  Harness() : committer(current, events, 2, 3, 1 << 20, kSlabBytes) {}
   ~Harness() { CHECK(committer.Stop(5000)); }
   Harness(const Harness&) = delete;
   Harness& operator=(const Harness&) = delete;
@@ -203,14 +205,27 @@ class Harness {
 
   // Stages `count` records of `length` bytes, as one batch or each for itself.
   void Append(CommitLog* log, size_t count, size_t length, uint64_t timestamp = 1000, bool batch = false) {
-    std::vector<uint8_t> bodies(count * length, static_cast<uint8_t>(length));
     std::vector<double> staged;
     for (size_t i = 0; i < count; i++) {
       const bool continues = batch && i + 1 < count;
       const double meta = kFrameRecord | (continues ? kFlagBatchContinues << 8 : 0);
       staged.insert(staged.end(), {log->handle, static_cast<double>(length), meta, static_cast<double>(timestamp)});
     }
-    CHECK(committer.Submit(staged.data(), count, bodies.data(), bodies.size()) == nullptr);
+    CHECK(Submit(staged) == nullptr);
+  }
+  // Submits rows with bodies of bytes that say how long they are.
+  const char* Submit(const std::vector<double>& staged, const CommitLog* held = nullptr) {
+    const size_t count = staged.size() / kStagedWidth;
+    uint8_t* frame = committer.Staging() + committer.StagingAt();
+    const uint8_t* const end = frame + kSlabBytes;
+    for (size_t i = 0; i < count; i++) {
+      const auto length = static_cast<size_t>(staged[i * kStagedWidth + 1]);
+      if (FrameBytes(length) > static_cast<size_t>(end - frame)) break;
+      memset(frame, 0xee, FrameBytes(length));
+      memset(frame + kFrameBodyAt, static_cast<uint8_t>(length), length);
+      frame += FrameBytes(length);
+    }
+    return committer.Submit(staged.data(), count, held);
   }
 
   GateIo gate;

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <set>
 
 #include "committer_fixture.h"
 
@@ -71,12 +72,11 @@ void TestBatchSpansSubmits() {
   CommitLog* log = test.committer.CreateLog(CommitMode::kFlush, 0);
   const SegmentState start = FreshSegment(test.directory.OpenFile("segment"));
   test.committer.Attach(log, start);
-  const double open_row[] = {log->handle, 8, 1 | kFlagBatchContinues << 8, 5};
-  const uint8_t body[8] = {};
-  CHECK(test.committer.Submit(open_row, 1, body, 8) == nullptr);
+  CHECK(test.Submit({log->handle, 8, 1 | kFlagBatchContinues << 8, 5}) == nullptr);
   CHECK_EQ(test.CommitAndWait(log, CommitLevel::kWritten), 0.0);
   CHECK_EQ(test.committer.State(log).next_offset, uint64_t{0});
   const uint8_t key[] = {1, 2, 3};
+  const uint8_t body[8] = {};
   CHECK(test.committer.SubmitLarge(log, {kFrameRecord, 0, 6, key, 3, body, 8}) == nullptr);
   CHECK_EQ(test.CommitAndWait(log, CommitLevel::kWritten), 0.0);
   CHECK_EQ(test.committer.State(log).next_offset, uint64_t{2});
@@ -104,19 +104,73 @@ void TestRowsOfManyLogs() {
   }
   std::vector<double> rows;
   for (int i = 0; i < 30; i++) rows.insert(rows.end(), {logs[i % 3]->handle, 16, 1, 5});
-  const std::vector<uint8_t> bodies(30 * 16);
-  CHECK(test.committer.Submit(rows.data(), 30, bodies.data(), bodies.size()) == nullptr);
+  CHECK(test.Submit(rows) == nullptr);
   for (CommitLog* log : logs) {
     CHECK_EQ(test.CommitAndWait(log, CommitLevel::kWritten), 0.0);
     CHECK_EQ(test.committer.State(log).next_offset, uint64_t{10});
   }
   // One bad row, and nothing of the call is queued.
   rows[3 * kStagedWidth] = 12345;
-  CHECK(test.committer.Submit(rows.data(), 30, bodies.data(), bodies.size()) != nullptr);
+  CHECK(test.Submit(rows) != nullptr);
   rows[3 * kStagedWidth] = logs[0]->handle;
-  CHECK(test.committer.Submit(rows.data(), 30, bodies.data(), bodies.size() - 1) != nullptr);
+  for (const double length : {static_cast<double>(kSlabBytes - 29 * FrameBytes(16)), 1e15}) {
+    rows[29 * kStagedWidth + 1] = length;
+    CHECK(test.Submit(rows) != nullptr);
+  }
   CHECK_EQ(test.CommitAndWait(logs[0], CommitLevel::kWritten), 0.0);
   CHECK_EQ(test.committer.State(logs[0]).next_offset, uint64_t{10});
+  // They go on where they were.
+  rows[29 * kStagedWidth + 1] = 16;
+  CHECK(test.Submit(rows) == nullptr);
+  CHECK_EQ(test.CommitAndWait(logs[0], CommitLevel::kWritten), 0.0);
+  CHECK_EQ(test.committer.State(logs[0]).next_offset, uint64_t{20});
+}
+
+// A slab that one log has filled is queued itself, as long as there is another to fill; else its frames are copied.
+void TestSlabs() {
+  Harness test;
+  SegmentState start;
+  CommitLog* log = test.Open(CommitMode::kFlush, "segment", &start);
+  CommitLog* other = test.Open(CommitMode::kFlush, "other");
+  const uint8_t* const first = test.committer.Staging() + test.committer.StagingAt();
+  test.Append(log, 10, 1000);
+  CHECK(test.committer.Staging() + test.committer.StagingAt() == first);
+  CHECK_EQ(test.CommitAndWait(log, CommitLevel::kWritten), 0.0);
+
+  test.gate.CloseWrites(true);
+  std::set<size_t> slabs;
+  for (int i = 0; i < 100; i++) {
+    slabs.insert(test.committer.StagingAt());
+    test.Append(log, 100, static_cast<size_t>(1000 + i), 1000, i % 2 == 0);
+    std::vector<double> mixed;
+    for (int row = 0; row < 100; row++) mixed.insert(mixed.end(), {(row % 2 == 0 ? log : other)->handle, 999, 1, 5});
+    const size_t before = test.committer.StagingAt();
+    CHECK(test.Submit(mixed) == nullptr);
+    CHECK_EQ(test.committer.StagingAt(), before);
+  }
+  CHECK_EQ(slabs.size(), size_t{64});
+  test.gate.CloseWrites(false);
+  CHECK_EQ(test.CommitAndWait(log, CommitLevel::kWritten), 0.0);
+  CHECK_EQ(test.committer.State(log).next_offset, uint64_t{10 + 100 * 150});
+  CheckReadsBack(start, test.committer.State(log));
+  test.Append(log, 100, 1000);
+  CHECK_EQ(test.CommitAndWait(log, CommitLevel::kWritten), 0.0);
+  CHECK_EQ(test.CommitAndWait(other, CommitLevel::kWritten), 0.0);
+  CheckReadsBack(start, test.committer.State(log));
+}
+
+void TestOneSlab() {
+  std::vector<uint8_t> memory(kSlabBytes);
+  Harness test;
+  test.committer.StageIn(memory.data());
+  SegmentState start;
+  CommitLog* log = test.Open(CommitMode::kFlush, "segment", &start);
+  for (int i = 0; i < 10; i++) {
+    CHECK_EQ(test.committer.StagingAt(), size_t{0});
+    test.Append(log, 100, 1000);
+  }
+  CHECK_EQ(test.CommitAndWait(log, CommitLevel::kWritten), 0.0);
+  CheckReadsBack(start, test.committer.State(log));
 }
 
 void TestNextSegment() {
@@ -348,9 +402,7 @@ void TestHeldRecords() {
   Harness test;
   CommitLog* held = test.Open(CommitMode::kFsync, "held");
   CommitLog* other = test.Open(CommitMode::kFsync, "other");
-  const double rows[] = {held->handle, 3, kFrameRecord, 1000, other->handle, 3, kFrameRecord, 1000};
-  const uint8_t bodies[6] = {};
-  CHECK(test.committer.Submit(rows, 2, bodies, sizeof bodies, held) == nullptr);
+  CHECK(test.Submit({held->handle, 3, kFrameRecord, 1000, other->handle, 3, kFrameRecord, 1000}, held) == nullptr);
   CHECK_EQ(test.CommitAndWait(other, CommitLevel::kMode), 0.0);
   CHECK_EQ(test.committer.State(held).next_offset, uint64_t{0});
   CHECK(test.committer.CommitSync(held, CommitLevel::kMode) == CommitStatus::kDone);
@@ -365,6 +417,8 @@ int main() {
   TestCommitsInEveryMode();
   TestGroupsGatherWhileOneIsWritten();
   TestBatchSpansSubmits();
+  TestSlabs();
+  TestOneSlab();
   TestHoldsBackSmallQueues();
   TestRowsOfManyLogs();
   TestNextSegment();

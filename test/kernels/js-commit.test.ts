@@ -88,7 +88,7 @@ describe('groups', () => {
     })
     const { staging, rows } = rig.kernels.shared
     for (let i = 0; i < 100; i++) {
-      staging.set(Buffer.from(String(i).padStart(3, '0')), i * 3)
+      staging.set(Buffer.from(String(i).padStart(3, '0')), i * 32 + 24)
       rows.set([logs[i & 1].log, 3, 1, i], i * k.STAGED_WIDTH)
     }
     rig.kernels.submit(100, 0)

@@ -122,14 +122,14 @@ export class Rig {
   /** Stages records and submits them. */
   submit(log: k.LogHandle, inputs: readonly Input[], held: k.LogHandle = 0): void {
     const { staging, rows } = this.kernels.shared
-    let at = 0
+    let at = 24
     inputs.forEach(({ value, key, time = 1000, more = false, type = RECORD }, row) => {
       const keyBytes = key === undefined ? undefined : Buffer.from(key)
       const parts = keyBytes === undefined ? [Buffer.from(value)] : [Buffer.from([keyBytes.length & 255, keyBytes.length >> 8]), keyBytes, Buffer.from(value)]
       const body = Buffer.concat(parts)
       staging.set(body, at)
       rows.set([log, body.length, type | (((key === undefined ? 0 : KEY) | (more ? MORE : 0)) << 8), time], row * k.STAGED_WIDTH)
-      at += body.length
+      at += 24 + Math.ceil(body.length / 8) * 8
     })
     this.#guard(() => this.kernels.submit(inputs.length, held))
   }

@@ -1,3 +1,4 @@
+import { FRAME_HEADER_BYTES, frameBytes } from '../../format/constants.js'
 import * as s from '../kernels.js'
 import { ENOSYS, EOPNOTSUPP } from '../system-error.js'
 import { BlockPool } from './blocks.js'
@@ -118,13 +119,14 @@ class JsKernels implements s.Kernels, CommitterHost {
     this.#logs.get(handle).copyState(into)
   }
 
-  submit(count: number, held: s.LogHandle): void {
-    if (this.#stopped) return
+  /** Copies, so that the same place is free again. */
+  submit(count: number, held: s.LogHandle): number {
+    if (this.#stopped) return 0
     const { rows, staging } = this.shared
     const touched = this.#touched
     let handle = -1
     let log: LogCommitter | undefined
-    let from = 0
+    let from = FRAME_HEADER_BYTES
     for (let row = 0; row < count * s.STAGED_WIDTH; row += s.STAGED_WIDTH) {
       if (log === undefined || rows[row] !== handle) {
         handle = rows[row]
@@ -134,7 +136,7 @@ class JsKernels implements s.Kernels, CommitterHost {
       }
       const bodyLength = rows[row + 1]
       log.append(staging, from, bodyLength, rows[row + 2], rows[row + 3])
-      from += bodyLength
+      from += frameBytes(bodyLength)
     }
     for (const each of touched) {
       each.touched = false
@@ -142,6 +144,7 @@ class JsKernels implements s.Kernels, CommitterHost {
     }
     touched.length = 0
     this.events.schedule()
+    return 0
   }
 
   submitLarge(handle: s.LogHandle, meta: number, timestamp: number, key: Uint8Array | undefined, value: Uint8Array): void {
