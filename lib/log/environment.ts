@@ -13,6 +13,11 @@ import type { Segment } from '../segment/segment.js'
 import { copyInto } from './copy-bytes.js'
 
 const STAGING_BYTES = 256 * 1024
+/**
+ * Waiting records beyond these make groups no larger, only older: they leave the processor's cache before they are written, and the promises of so
+ * many appends leave the young generation before they resolve.
+ */
+const HIGH_WATER_BYTES = 4 * 1024 * 1024
 const TICK_MS = 100
 
 /** The half of a log that listens to the committer. All calls come on the loop thread, in the order in which things happened. */
@@ -78,7 +83,7 @@ export class Environment {
     this.kernels = createKernels(backend, { ...options, stagingBytes: STAGING_BYTES }, this.#wake)
     this.cacheSweeper = new CacheSweeper(this.kernels, (ticker) => this.addTicker(ticker))
     this.queueLimit = options.queueBytes
-    this.highWaterMark = Math.floor(options.queueBytes / 4)
+    this.highWaterMark = Math.min(Math.floor(options.queueBytes / 4), HIGH_WATER_BYTES)
     this.#maxOpenFiles = options.maxOpenFiles
     this.sealing = new Slots(options.sealThreads)
     this.chunkPool = new ChunkPool(Math.max(1, Math.floor(options.maxOpenFiles / 8)))

@@ -145,7 +145,7 @@ export class Log<T = Uint8Array> extends WriterView<T> implements AsyncDisposabl
     return offset
   }
 
-  /** Many bytes wait to be written: await `drain()` before more. */
+  /** Many bytes wait to be written, more than 4 MiB or a quarter of `queueBytes`: await `drain()` before more. */
   get writableNeedDrain(): boolean {
     return this.workers.backlog !== undefined || this.environment.queuedBytes > this.environment.highWaterMark
   }

@@ -88,7 +88,7 @@ class Committer {
   // What a thread may do with a log. A mark takes both turns; in mode fsync so does a write.
   enum class Turn : uint8_t { kWrite, kSync, kMark };
 
-  // As many as the queue's bytes up to where callers are asked to wait (the default of `queueBytes`).
+  // Several times what may wait before callers are asked to wait: some cannot.
   static constexpr size_t kSlabs = 64;
   // Fewer bytes are copied: the slab would hardly be used.
   static constexpr size_t kHandOverBytes = size_t{64} * 1024;
