@@ -21,8 +21,10 @@ import { corrupt, stopWord } from '../segment/recovery.js'
 import type { Segment } from '../segment/segment.js'
 import type { Pace } from './pace.js'
 
-/** Blocks that are compressed in one go: between them others get their turn, and the work can be cancelled. */
-const SLICE_BLOCKS = 8
+/** Segment bytes that are compressed in one go: between them others get their turn, and the work can be cancelled. Slow levels take as long for less. */
+const SLICE_BYTES = 5 * 1024 * 1024
+const SLOW_SLICE_BYTES = 1024 * 1024
+const SLOW_LEVEL = 10
 
 /** How segments are compressed. */
 export interface Compression {
@@ -124,7 +126,9 @@ async function pack(
   { pace, check }: Progress,
 ): Promise<PackedBlocks> {
   const numbers = packNumbers(segment, out, compression)
-  const entries = new Float64Array((pace.limited ? 1 : SLICE_BLOCKS) * k.PACK_COLUMNS)
+  const sliceBytes = compression.level < SLOW_LEVEL ? SLICE_BYTES : SLOW_SLICE_BYTES
+  const rows = pace.limited ? 1 : Math.max(1, Math.floor(sliceBytes / compression.blockBytes))
+  const entries = new Float64Array(rows * k.PACK_COLUMNS)
   const blocks: ArchiveBlock[] = []
   for (let position = SEGMENT_HEADER_BYTES; ; ) {
     check()
