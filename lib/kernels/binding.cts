@@ -7,8 +7,6 @@ import { join, resolve } from 'node:path'
 import type { Capabilities, Kernels, Wake } from './kernels.js' with { 'resolution-mode': 'import' }
 
 export interface NativeKernels extends Omit<Kernels, 'backend' | 'shared'> {
-  /** `Shared.staging`. */
-  readonly staging: Uint8Array
   readonly can: Capabilities
 }
 
@@ -21,7 +19,7 @@ export interface NativeBinding {
     archiveThreads: number,
     sendThreads: number,
     cacheBytes: number,
-    stagingBytes: number,
+    staging: Uint8Array,
     rows: Float64Array,
     events: Float64Array,
     out: Float64Array,

@@ -38,15 +38,14 @@ export interface KernelLimits {
   sendThreads: number
   /** Most bytes that the tail caches of all logs hold together; the oldest group of any log goes first. */
   cacheBytes: number
-  /** Bytes of the frames that are staged for one `submit`, a multiple of 8. */
+  /** Bytes of the staging slab, a multiple of 8. */
   stagingBytes: number
 }
 
 /** Memory that both sides read and write on the loop thread only; allocated once per environment, never reachable by users. */
 export interface Shared {
   /**
-   * Bodies of staged records, each where its frame will have it: 24 bytes behind where the frame begins. Frames lie one behind the other, each padded to 8,
-   * in `stagingBytes` bytes from where the last `submit` said, at first 0.
+   * Bodies of staged records, each where its frame will have it: 24 bytes behind where the frame begins. Frames lie one behind the other, each padded to 8.
    */
   readonly staging: Uint8Array
   /** One row of ROW_WIDTH numbers per staged record: log, bodyLength, type | flags << 8, timestamp. */
@@ -97,11 +96,10 @@ export interface Kernels {
   /** Copies the current state vector of the log; behind a detach it is the one that the segment was left with. */
   state(log: LogHandle, into: Float64Array): void
   /**
-   * Frames staged rows 0 … n−1 and queues them; `rows` are free at return, and so are `stagingBytes` of `staging` from the position that is returned.
-   * A batch may span submits; no group ends inside one.
+   * Frames staged rows 0 … n−1 and queues them; `staging` and `rows` are free at return. A batch may span submits; no group ends inside one.
    * `held`: a log whose `commitSync` follows at once and writes its records, so that no thread is woken for them; 0: none.
    */
-  submit(rows: number, held: LogHandle): number
+  submit(rows: number, held: LogHandle): void
   /** One record that is not staged (order with staged ones: call `submit` first). `key` and `value` are copied before return. */
   submitLarge(log: LogHandle, meta: number, timestamp: number, key: Uint8Array | undefined, value: Uint8Array): void
   /** Drives what is queued now to a COMMIT_… level; DONE with status 0 or STATUS_FAILED / STATUS_REJECTED. NEED_SEGMENT may come in between. */

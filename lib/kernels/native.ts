@@ -17,15 +17,16 @@ import {
 export function loadNativeKernels(limits: KernelLimits, wake: Wake): Kernels {
   const binding = loadBinding()
   // Buffers of their own: the addon keeps their addresses.
-  const memory: Omit<Shared, 'staging'> = {
+  const shared: Shared = {
+    staging: new Uint8Array(new ArrayBuffer(limits.stagingBytes)),
     rows: new Float64Array(new ArrayBuffer(STAGED_ROWS * STAGED_WIDTH * Float64Array.BYTES_PER_ELEMENT)),
     events: new Float64Array(new ArrayBuffer(EVENT_ROWS * EVENT_WIDTH * Float64Array.BYTES_PER_ELEMENT)),
     out: new Float64Array(new ArrayBuffer(OUT_LENGTH * Float64Array.BYTES_PER_ELEMENT)),
     copyOut: new Uint8Array(new ArrayBuffer(COPY_OUT_BYTES)),
     keys: new Uint8Array(new ArrayBuffer(KEYS_LENGTH)),
   }
-  const { rows, events, out, copyOut, keys } = memory
-  const { staging, ...kernels } = binding.create(
+  const { staging, rows, events, out, copyOut, keys } = shared
+  const kernels = binding.create(
     limits.syncThreads,
     limits.writeThreads,
     limits.readerThreads,
@@ -33,7 +34,7 @@ export function loadNativeKernels(limits: KernelLimits, wake: Wake): Kernels {
     limits.archiveThreads,
     limits.sendThreads,
     limits.cacheBytes,
-    limits.stagingBytes,
+    staging,
     rows,
     events,
     out,
@@ -42,5 +43,5 @@ export function loadNativeKernels(limits: KernelLimits, wake: Wake): Kernels {
     wake,
   )
   // The functions themselves, without wrappers: they know their environment and need no `this`.
-  return { backend: 'native', shared: { staging, ...memory }, ...kernels }
+  return { backend: 'native', shared, ...kernels }
 }

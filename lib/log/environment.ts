@@ -63,9 +63,8 @@ export class Environment {
   readonly #rows: Float64Array
   readonly #events: Float64Array
   #stagedRows = 0
-  /** Where the frame of the next record begins in `#staging`, and where no frame may go on. */
+  /** Where the frame of the next record begins in `#staging`. */
   #stagingAt = 0
-  #stagingEnd = STAGING_BYTES
   #submitScheduled = false
   #now = 0
   readonly #listeners = new Map<k.LogHandle, CommitListener>()
@@ -171,14 +170,13 @@ export class Environment {
     this.submits++
     if (rows === 0) return
     this.#stagedRows = 0
-    this.#stagingAt = this.#stagingEnd - STAGING_BYTES
-    this.#stagingAt = this.kernels.submit(rows, held)
-    this.#stagingEnd = this.#stagingAt + STAGING_BYTES
+    this.#stagingAt = 0
+    this.kernels.submit(rows, held)
   }
 
   /** Where in `#staging` the next body goes, of `bytes` bytes at most. */
   #room(bytes: number): number {
-    if (this.#stagingAt + frameBytes(bytes) > this.#stagingEnd || this.#stagedRows === k.STAGED_ROWS) this.submit()
+    if (this.#stagingAt + frameBytes(bytes) > STAGING_BYTES || this.#stagedRows === k.STAGED_ROWS) this.submit()
     return this.#stagingAt + FRAME_HEADER_BYTES
   }
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-#include "../core/format.h"
 #include "../core/pump.h"
 #include "../core/seam.h"
 #include "arguments.h"
@@ -35,23 +34,19 @@ bool SetBool(napi_env env, napi_value object, const char* name, bool value) {
          napi_set_named_property(env, object, name, wrapped) == napi_ok;
 }
 
-// create(syncThreads, writeThreads, readerThreads, sealThreads, archiveThreads, sendThreads, cacheBytes,
-// stagingBytes, rows, events, out, copyOut, keys, wake) -> functions, staging, can, testing
+// create(syncThreads, writeThreads, readerThreads, sealThreads, archiveThreads, sendThreads, cacheBytes, staging, rows,
+// events, out, copyOut, keys, wake) -> functions, can, testing
 napi_value Create(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info, 14);
-  double limits[8];
+  double limits[7];
   SharedViews shared;
-  if (!arguments.Numbers(0, 8, limits) || !arguments.Doubles(8, &shared.rows) ||
+  if (!arguments.Numbers(0, 7, limits) || !arguments.Bytes(7, &shared.staging) || !arguments.Doubles(8, &shared.rows) ||
       !arguments.Doubles(9, &shared.events) || !arguments.Doubles(10, &shared.out) ||
       !arguments.Bytes(11, &shared.copy_out) || !arguments.Bytes(12, &shared.keys)) {
     return nullptr;
   }
   if (shared.events.length < kEventWidth || shared.out.length < kOutLength) {
     return ThrowMistake(env, "`events` or `out` is too short");
-  }
-  const uint64_t staging_bytes = ToUnsigned(limits[7]);
-  if (staging_bytes < kFrameHeaderBytes || staging_bytes % kFrameAlignment != 0 || staging_bytes > kRecordBytesLimit) {
-    return ThrowMistake(env, "`stagingBytes` is no multiple of 8 that holds a frame");
   }
   napi_valuetype wake_type;
   if (napi_typeof(env, arguments[13], &wake_type) != napi_ok || wake_type != napi_function) {
@@ -60,15 +55,14 @@ napi_value Create(napi_env env, napi_callback_info info) {
   Environment* environment = Environment::Create(
       env,
       {ThreadLimit(limits[0]), ThreadLimit(limits[1]), ThreadLimit(limits[2]), ThreadLimit(limits[3]),
-       ThreadLimit(limits[4]), ThreadLimit(limits[5]), ToUnsigned(limits[6]), staging_bytes},
-      shared, arguments[13], {arguments[8], arguments[9], arguments[10], arguments[11], arguments[12]});
+       ThreadLimit(limits[4]), ThreadLimit(limits[5]), ToUnsigned(limits[6])},
+      shared, arguments[13], {arguments[7], arguments[8], arguments[9], arguments[10], arguments[11], arguments[12]});
   if (environment == nullptr) return nullptr;
   napi_value kernels = nullptr;
-  napi_value staging = environment->MakeStaging(staging_bytes);
   napi_value can = nullptr;
   napi_value testing = nullptr;
   const bool good =
-      staging != nullptr && napi_create_object(env, &kernels) == napi_ok && napi_create_object(env, &can) == napi_ok &&
+      napi_create_object(env, &kernels) == napi_ok && napi_create_object(env, &can) == napi_ok &&
       napi_create_object(env, &testing) == napi_ok && SetBool(env, can, "preallocate", kCanPreallocate) &&
       SetBool(env, can, "fileLock", kCanLock) && SetBool(env, can, "ownThreads", true) &&
       SetBool(env, can, "sendfile", Pump::kSupported) && SetBool(env, can, "compress", true) &&
@@ -76,7 +70,6 @@ napi_value Create(napi_env env, napi_callback_info info) {
       DefineIndexFunctions(env, kernels, environment) && DefineDictionaryFunctions(env, kernels, environment) &&
       DefineFileFunctions(env, kernels, environment) && DefineSocketFunctions(env, kernels, environment) &&
       DefineTestingFunctions(env, testing, environment) &&
-      napi_set_named_property(env, kernels, "staging", staging) == napi_ok &&
       napi_set_named_property(env, kernels, "can", can) == napi_ok &&
       napi_set_named_property(env, kernels, "testing", testing) == napi_ok;
   return good ? kernels : ThrowMistake(env, "the kernels could not be made");

@@ -112,9 +112,9 @@ napi_value Submit(napi_env env, napi_callback_info info) {
   if (!(count >= 0 && count <= static_cast<double>(shared.rows.length / kStagedWidth))) {
     return ThrowMistake(env, "there are not so many staged rows");
   }
-  const char* mistake = committer.Submit(shared.rows.data, static_cast<size_t>(count), committer.Find(numbers[1]));
-  if (mistake != nullptr) return ThrowMistake(env, mistake);
-  return MakeNumber(env, static_cast<double>(committer.StagingAt()));
+  const char* mistake = committer.Submit(shared.rows.data, static_cast<size_t>(count), shared.staging.data,
+                                         shared.staging.length, committer.Find(numbers[1]));
+  return mistake == nullptr ? nullptr : ThrowMistake(env, mistake);
 }
 
 napi_value SubmitLarge(napi_env env, napi_callback_info info) {

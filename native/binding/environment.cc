@@ -13,7 +13,7 @@ constexpr int64_t kMinPatienceMs = 100;
 }  // namespace
 
 Environment* Environment::Create(napi_env env, const Limits& limits, const SharedViews& shared, napi_value wake,
-                                 const napi_value (&shared_arrays)[5]) {
+                                 const napi_value (&shared_arrays)[6]) {
   auto* self = new Environment(env, limits, shared);
   // The arrays live as long as the environment: nobody deletes these references.
   napi_ref forever;
@@ -32,27 +32,6 @@ Environment* Environment::Create(napi_env env, const Limits& limits, const Share
   delete self;
   ThrowMistake(env, "the environment is shutting down");
   return nullptr;
-}
-
-napi_value Environment::MakeStaging(size_t slab_bytes) {
-  Committer& committer = kernel_->committer;
-  size_t bytes = committer.StagingBytes();
-  napi_value buffer;
-  napi_value array;
-  // The kernel frees the memory, or leaves it to threads that hang for good: that is why it is not JavaScript's.
-  const auto finalize = [](napi_env, void*, void*) {};
-  napi_status status = napi_create_external_arraybuffer(env_, committer.Staging(), bytes, finalize, nullptr, &buffer);
-  if (status == napi_no_external_buffers_allowed) {
-    void* memory;
-    bytes = slab_bytes;
-    status = napi_create_arraybuffer(env_, bytes, &memory, &buffer);
-    if (status == napi_ok) committer.StageIn(static_cast<uint8_t*>(memory));
-  }
-  napi_ref forever;
-  const bool good = status == napi_ok &&
-                    napi_create_typedarray(env_, napi_uint8_array, bytes, buffer, 0, &array) == napi_ok &&
-                    napi_create_reference(env_, array, 1, &forever) == napi_ok;
-  return good ? array : nullptr;
 }
 
 void Environment::WakeLoop(void* environment) {

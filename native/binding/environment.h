@@ -29,11 +29,11 @@ struct Limits {
   int archive_threads;
   int send_threads;
   uint64_t cache_bytes;
-  uint64_t staging_bytes;
 };
 
 // Memory of lib/kernels/native.ts that stays at its place as long as the environment lives (`Shared`).
 struct SharedViews {
+  ArrayView<uint8_t> staging;
   ArrayView<double> rows;
   ArrayView<double> events;
   ArrayView<double> out;
@@ -51,7 +51,7 @@ struct BoundRequest final : PooledRequest {
 struct Kernel {
   Kernel(const Limits& limits, void (*wake_loop)(void*), void* context)
       : events(wake_loop, context),
-        committer(io, events, limits.write_threads, limits.sync_threads, limits.cache_bytes, limits.staging_bytes),
+        committer(io, events, limits.write_threads, limits.sync_threads, limits.cache_bytes),
         requests(io, events, limits.reader_threads),
         seals(io, events, limits.seal_threads, "sealog-seal", ThreadPriority::kLow),
         archives(io, events, limits.archive_threads, "sealog-archive", ThreadPriority::kLow),
@@ -81,12 +81,10 @@ class Environment {
  public:
   // It frees itself when the thread of JavaScript ends. Null, with an exception pending, when Node refuses something.
   static Environment* Create(napi_env env, const Limits& limits, const SharedViews& shared, napi_value wake,
-                             const napi_value (&shared_arrays)[5]);
+                             const napi_value (&shared_arrays)[6]);
 
   const SharedViews& Shared() const { return shared_; }
   Committer& GetCommitter() { return kernel_->committer; }
-  // The committer's memory for staged records as a Uint8Array; null when Node refuses.
-  napi_value MakeStaging(size_t slab_bytes);
   Pump& GetPump() { return kernel_->pump; }
   Io& GetIo() { return kernel_->io.Get(); }
   OrderedIndexTable& Indexes() { return indexes_; }

@@ -44,24 +44,12 @@ void ForgetStaged(CommitLog* log) {
 
 }  // namespace
 
-Committer::Committer(const CurrentIo& io, EventQueue& events, int write_threads, int sync_threads, uint64_t cache_bytes,
-                     size_t slab_bytes)
+Committer::Committer(const CurrentIo& io, EventQueue& events, int write_threads, int sync_threads, uint64_t cache_bytes)
     : io_(io),
       events_(events),
       caches_(cache_bytes),
       write_pool_("sealog-write", write_threads, ThreadPriority::kUrgent),
-      sync_pool_("sealog-sync", sync_threads, ThreadPriority::kUrgent, kLingerNs),
-      slab_bytes_(slab_bytes) {
-  blocks_.MakeSlabs(kSlabs, slab_bytes);
-  staging_ = blocks_.SlabMemory();
-  slab_ = blocks_.TakeSlab();
-}
-
-void Committer::StageIn(uint8_t* memory) {
-  blocks_.DropSlabs();
-  staging_ = only_slab_.bytes = memory;
-  slab_ = &only_slab_;
-}
+      sync_pool_("sealog-sync", sync_threads, ThreadPriority::kUrgent, kLingerNs) {}
 
 Committer::~Committer() {
   for (const Slot& slot : slots_) delete slot.log;
@@ -179,8 +167,8 @@ SegmentState Committer::State(CommitLog* log) {
   return log->state;
 }
 
-const char* Committer::FrameStaged(const double* rows, size_t count, CommitLog** touched) {
-  uint8_t* const slab = slab_->Bytes();
+const char* Committer::FrameStaged(const double* rows, size_t count, uint8_t* staging, size_t staging_bytes,
+                                   CommitLog** touched) {
   uint64_t at = 0;
   CommitLog* log = nullptr;
   for (size_t i = 0; i < count; i++) {
@@ -190,8 +178,8 @@ const char* Committer::FrameStaged(const double* rows, size_t count, CommitLog**
     const uint64_t body_length = ToU64(row[1]);
     const uint64_t type_and_flags = ToU64(row[2]);
     const uint64_t timestamp = ToU64(row[3]);
-    const uint64_t frame_bytes = FrameBytes(std::min<uint64_t>(body_length, slab_bytes_));
-    if (at + frame_bytes > slab_bytes_) return "staged frames are longer than a slab";
+    const uint64_t frame_bytes = FrameBytes(std::min<uint64_t>(body_length, staging_bytes));
+    if (at + frame_bytes > staging_bytes) return "staged frames are longer than the staging slab";
     if (!IsRecord(type_and_flags) || timestamp > kTimestampLimit) {
       return "a staged row has an unknown type, flag or timestamp";
     }
@@ -199,7 +187,7 @@ const char* Committer::FrameStaged(const double* rows, size_t count, CommitLog**
       log->next_staged = *touched;
       *touched = log;
     }
-    EncodeFrame(slab + at, body_length, log->next_offset + log->staged_records++, timestamp, type_and_flags);
+    EncodeFrame(staging + at, body_length, log->next_offset + log->staged_records++, timestamp, type_and_flags);
     at += frame_bytes;
     log->staged_bytes += frame_bytes;
     if (!Continues(type_and_flags)) {
@@ -210,36 +198,33 @@ const char* Committer::FrameStaged(const double* rows, size_t count, CommitLog**
   return nullptr;
 }
 
-void Committer::TakeStaged(const double* rows, size_t count, CommitLog* touched) {
-  if (touched != nullptr && touched->next_staged == nullptr && touched->staged_bytes >= kHandOverBytes) {
-    if (Block* next = blocks_.TakeSlab(); next != nullptr) {
-      touched->staged = slab_;
-      slab_->size = touched->staged_bytes;
-      slab_ = next;
-      return;
-    }
-  }
+void Committer::CopyStaged(const double* rows, size_t count, const uint8_t* staging, CommitLog* touched) {
   for (CommitLog* log = touched; log != nullptr; log = log->next_staged) log->staged = blocks_.Take(log->staged_bytes);
-  const uint8_t* frame = slab_->Bytes();
+  if (touched != nullptr && touched->next_staged == nullptr) {
+    memcpy(touched->staged->Bytes(), staging, touched->staged_bytes);
+    touched->staged->size = touched->staged_bytes;
+    return;
+  }
   const CommitLog* log = nullptr;
   for (size_t i = 0; i < count; i++) {
     const double* row = rows + i * kStagedWidth;
     if (log == nullptr || log->handle != row[0]) log = Find(row[0]);
     const uint64_t frame_bytes = FrameBytes(ToU64(row[1]));
-    memcpy(log->staged->Bytes() + log->staged->size, frame, frame_bytes);
+    memcpy(log->staged->Bytes() + log->staged->size, staging, frame_bytes);
     log->staged->size += frame_bytes;
-    frame += frame_bytes;
+    staging += frame_bytes;
   }
 }
 
-const char* Committer::Submit(const double* rows, size_t count, const CommitLog* held) {
+const char* Committer::Submit(const double* rows, size_t count, uint8_t* staging, size_t staging_bytes,
+                              const CommitLog* held) {
   CommitLog* touched = nullptr;
-  const char* mistake = FrameStaged(rows, count, &touched);
+  const char* mistake = FrameStaged(rows, count, staging, staging_bytes, &touched);
   if (mistake != nullptr) {
     for (CommitLog* log = touched; log != nullptr; log = log->next_staged) ForgetStaged(log);
     return mistake;
   }
-  TakeStaged(rows, count, touched);
+  CopyStaged(rows, count, staging, touched);
   {
     MutexLock lock(mutex_);
     for (CommitLog* log = touched; log != nullptr; log = log->next_staged) {

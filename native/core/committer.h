@@ -34,9 +34,8 @@ struct LargeRecord {
 // CommitSync. What happened is told by rows of the event queue only.
 class Committer {
  public:
-  // `cache_bytes`: what the tail caches of all logs may hold together. `slab_bytes`: a multiple of kFrameAlignment.
-  Committer(const CurrentIo& io, EventQueue& events, int write_threads, int sync_threads, uint64_t cache_bytes,
-            size_t slab_bytes);
+  // `cache_bytes`: what the tail caches of all logs may hold together.
+  Committer(const CurrentIo& io, EventQueue& events, int write_threads, int sync_threads, uint64_t cache_bytes);
   // Only after Stop has returned true.
   ~Committer();
   Committer(const Committer&) = delete;
@@ -57,16 +56,12 @@ class Committer {
   // False: the attached segment goes on at another offset.
   bool Resume(CommitLog* log, uint64_t next_offset);
 
-  // Memory for staged records, and where in it there is a free slab until the next Submit: the body of each row lies
-  // there where its frame will have it, the frames one behind the other.
-  uint8_t* Staging() { return staging_; }
-  size_t StagingBytes() const { return kSlabs * slab_bytes_; }
-  // Instead, before anything is staged: one slab of `memory`, out of which all is copied.
-  void StageIn(uint8_t* memory);
-  size_t StagingAt() { return static_cast<size_t>(slab_->Bytes() - staging_); }
-  // Queues `count` staged rows of kStagedWidth numbers. On a mistake in any row nothing is queued and its description
-  // returned. `held`: a log whose records wait for a CommitSync, so that no thread is woken for them; may be null.
-  const char* Submit(const double* rows, size_t count, const CommitLog* held = nullptr);
+  // Queues `count` staged rows of kStagedWidth numbers. The body of each lies in `staging` where its frame will have
+  // it, the frames one behind the other; they are completed there, then copied. On a mistake in any row nothing is
+  // queued and its description returned. `held`: a log whose records wait for a CommitSync, so that no thread is woken
+  // for them; may be null.
+  const char* Submit(const double* rows, size_t count, uint8_t* staging, size_t staging_bytes,
+                     const CommitLog* held = nullptr);
   const char* SubmitLarge(CommitLog* log, const LargeRecord& record);
 
   void Commit(CommitLog* log, CommitLevel level, double ticket);
@@ -87,11 +82,6 @@ class Committer {
 
   // What a thread may do with a log. A mark takes both turns; in mode fsync so does a write.
   enum class Turn : uint8_t { kWrite, kSync, kMark };
-
-  // Several times what may wait before callers are asked to wait: some cannot.
-  static constexpr size_t kSlabs = 64;
-  // Fewer bytes are copied: the slab would hardly be used.
-  static constexpr size_t kHandOverBytes = size_t{64} * 1024;
 
   // Jobs that a log has work for.
   static constexpr uint8_t kWriteJob = 1;
@@ -143,9 +133,10 @@ class Committer {
   void Dispatch(CommitLog* log, uint8_t jobs);
   WorkerPool& WritePool(const CommitLog* log);
   // Completes the frames of staged rows where they lie and counts them; the logs they belong to, by `next_staged`.
-  const char* FrameStaged(const double* rows, size_t count, CommitLog** touched);
-  // Gives each log a block with its frames: the slab itself if they are worth it and of one log, or else a copy.
-  void TakeStaged(const double* rows, size_t count, CommitLog* touched);
+  const char* FrameStaged(const double* rows, size_t count, uint8_t* staging, size_t staging_bytes,
+                          CommitLog** touched);
+  // Gives each log a block with its frames.
+  void CopyStaged(const double* rows, size_t count, const uint8_t* staging, CommitLog* touched);
   // With mutex_ held: queues the staged block, or drops it.
   void QueueStaged(CommitLog* log);
 
@@ -164,13 +155,7 @@ class Committer {
   // Groups written while stopping.
   uint64_t stop_progress_ = 0;
 
-  const size_t slab_bytes_;
-
   // Loop thread only.
-  uint8_t* staging_;
-  // Where records are staged.
-  Block* slab_;
-  Block only_slab_ = {};
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_slots_;
   std::vector<CommitLog*> destroyed_;

@@ -135,12 +135,12 @@ inline Walked WalkSegment(const SegmentState& start, uint64_t end) {
   return walked;
 }
 
-inline constexpr size_t kSlabBytes = size_t{512} * 1024;
+inline constexpr size_t kStagingBytes = size_t{512} * 1024;
 
 // One environment: threads push rows, the test collects them.
 class Harness {
  public:
-  Harness() : committer(current, events, 2, 3, 1 << 20, kSlabBytes) {}
+  Harness() : committer(current, events, 2, 3, 1 << 20) {}
   ~Harness() { CHECK(committer.Stop(5000)); }
   Harness(const Harness&) = delete;
   Harness& operator=(const Harness&) = delete;
@@ -216,8 +216,8 @@ class Harness {
   // Submits rows with bodies of bytes that say how long they are.
   const char* Submit(const std::vector<double>& staged, const CommitLog* held = nullptr) {
     const size_t count = staged.size() / kStagedWidth;
-    uint8_t* frame = committer.Staging() + committer.StagingAt();
-    const uint8_t* const end = frame + kSlabBytes;
+    uint8_t* frame = staging.data();
+    const uint8_t* const end = frame + staging.size();
     for (size_t i = 0; i < count; i++) {
       const auto length = static_cast<size_t>(staged[i * kStagedWidth + 1]);
       if (FrameBytes(length) > static_cast<size_t>(end - frame)) break;
@@ -225,13 +225,14 @@ class Harness {
       memset(frame + kFrameBodyAt, static_cast<uint8_t>(length), length);
       frame += FrameBytes(length);
     }
-    return committer.Submit(staged.data(), count, held);
+    return committer.Submit(staged.data(), count, staging.data(), staging.size(), held);
   }
 
   GateIo gate;
   FaultingIo faults{gate};
   CurrentIo current{faults};
   EventQueue events{[](void*) {}, nullptr};
+  std::vector<uint8_t> staging = std::vector<uint8_t>(kStagingBytes);
   Committer committer;
   std::vector<EventRow> rows;
   double last_ticket = 1000;

@@ -2,7 +2,6 @@
 #include <errno.h>
 
 #include <algorithm>
-#include <set>
 
 #include "committer_fixture.h"
 
@@ -113,7 +112,7 @@ void TestRowsOfManyLogs() {
   rows[3 * kStagedWidth] = 12345;
   CHECK(test.Submit(rows) != nullptr);
   rows[3 * kStagedWidth] = logs[0]->handle;
-  for (const double length : {static_cast<double>(kSlabBytes - 29 * FrameBytes(16)), 1e15}) {
+  for (const double length : {static_cast<double>(kStagingBytes - 29 * FrameBytes(16)), 1e15}) {
     rows[29 * kStagedWidth + 1] = length;
     CHECK(test.Submit(rows) != nullptr);
   }
@@ -124,53 +123,6 @@ void TestRowsOfManyLogs() {
   CHECK(test.Submit(rows) == nullptr);
   CHECK_EQ(test.CommitAndWait(logs[0], CommitLevel::kWritten), 0.0);
   CHECK_EQ(test.committer.State(logs[0]).next_offset, uint64_t{20});
-}
-
-// A slab that one log has filled is queued itself, as long as there is another to fill; else its frames are copied.
-void TestSlabs() {
-  Harness test;
-  SegmentState start;
-  CommitLog* log = test.Open(CommitMode::kFlush, "segment", &start);
-  CommitLog* other = test.Open(CommitMode::kFlush, "other");
-  const uint8_t* const first = test.committer.Staging() + test.committer.StagingAt();
-  test.Append(log, 10, 1000);
-  CHECK(test.committer.Staging() + test.committer.StagingAt() == first);
-  CHECK_EQ(test.CommitAndWait(log, CommitLevel::kWritten), 0.0);
-
-  test.gate.CloseWrites(true);
-  std::set<size_t> slabs;
-  for (int i = 0; i < 100; i++) {
-    slabs.insert(test.committer.StagingAt());
-    test.Append(log, 100, static_cast<size_t>(1000 + i), 1000, i % 2 == 0);
-    std::vector<double> mixed;
-    for (int row = 0; row < 100; row++) mixed.insert(mixed.end(), {(row % 2 == 0 ? log : other)->handle, 999, 1, 5});
-    const size_t before = test.committer.StagingAt();
-    CHECK(test.Submit(mixed) == nullptr);
-    CHECK_EQ(test.committer.StagingAt(), before);
-  }
-  CHECK_EQ(slabs.size(), size_t{64});
-  test.gate.CloseWrites(false);
-  CHECK_EQ(test.CommitAndWait(log, CommitLevel::kWritten), 0.0);
-  CHECK_EQ(test.committer.State(log).next_offset, uint64_t{10 + 100 * 150});
-  CheckReadsBack(start, test.committer.State(log));
-  test.Append(log, 100, 1000);
-  CHECK_EQ(test.CommitAndWait(log, CommitLevel::kWritten), 0.0);
-  CHECK_EQ(test.CommitAndWait(other, CommitLevel::kWritten), 0.0);
-  CheckReadsBack(start, test.committer.State(log));
-}
-
-void TestOneSlab() {
-  std::vector<uint8_t> memory(kSlabBytes);
-  Harness test;
-  test.committer.StageIn(memory.data());
-  SegmentState start;
-  CommitLog* log = test.Open(CommitMode::kFlush, "segment", &start);
-  for (int i = 0; i < 10; i++) {
-    CHECK_EQ(test.committer.StagingAt(), size_t{0});
-    test.Append(log, 100, 1000);
-  }
-  CHECK_EQ(test.CommitAndWait(log, CommitLevel::kWritten), 0.0);
-  CheckReadsBack(start, test.committer.State(log));
 }
 
 void TestNextSegment() {
@@ -417,8 +369,6 @@ int main() {
   TestCommitsInEveryMode();
   TestGroupsGatherWhileOneIsWritten();
   TestBatchSpansSubmits();
-  TestSlabs();
-  TestOneSlab();
   TestHoldsBackSmallQueues();
   TestRowsOfManyLogs();
   TestNextSegment();

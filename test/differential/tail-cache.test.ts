@@ -152,8 +152,7 @@ class Side {
         this.#ends[log]++
       })
     }
-    // So few bytes are copied by either, and the place is free again.
-    expect(this.#kernels.submit(row, 0)).toBe(0)
+    this.#kernels.submit(row, 0)
     expect(this.#kernels.commitSync(this.#logs[log], k.COMMIT_WRITTEN)).toBe(0)
   }
 }

@@ -119,9 +119,8 @@ class JsKernels implements s.Kernels, CommitterHost {
     this.#logs.get(handle).copyState(into)
   }
 
-  /** Copies, so that the same place is free again. */
-  submit(count: number, held: s.LogHandle): number {
-    if (this.#stopped) return 0
+  submit(count: number, held: s.LogHandle): void {
+    if (this.#stopped) return
     const { rows, staging } = this.shared
     const touched = this.#touched
     let handle = -1
@@ -144,7 +143,6 @@ class JsKernels implements s.Kernels, CommitterHost {
     }
     touched.length = 0
     this.events.schedule()
-    return 0
   }
 
   submitLarge(handle: s.LogHandle, meta: number, timestamp: number, key: Uint8Array | undefined, value: Uint8Array): void {
