@@ -131,6 +131,12 @@ async function measureAll(cases: readonly Case[], rounds: number, data: string):
 
   const reports: CaseReport[] = []
   const plots = new Map<string, ReadonlyMap<string, string>>()
+  const resultOf = (): RunReport => ({
+    ...conditions,
+    seconds: (performance.now() - start) / 1000,
+    cases: reports,
+    unmeasured: cases.slice(reports.length).map(({ name }) => name),
+  })
   for (const one of cases) {
     const outcome = await runCase(one, {
       rounds,
@@ -145,17 +151,22 @@ async function measureAll(cases: readonly Case[], rounds: number, data: string):
     clear()
     print(caseLines(report))
     plots.set(one.name, plotsOf(one, report))
+    save(resultOf(), plots)
   }
 
-  const result: RunReport = { ...conditions, seconds: (performance.now() - start) / 1000, cases: reports }
+  const result = resultOf()
   if (reports.length > 1) print(['', '## Figures to reach', '', ...targetLines(reports)])
   print(['', ...timeLines(result)])
-  writeFileSync(join(BUILD, 'results.json'), `${JSON.stringify(result, null, 2)}\n`)
   if (values.json) console.log(JSON.stringify(result, null, 2))
-  if (values['write-docs']) writeDocs(result, plots, ROOT)
   const failed = reports.filter((report) => isFailure(report, cases, missing))
   if (failed.length > 0) console.error(`\nbench: failed: ${failed.map(({ name }) => name).join(', ')} (see above)`)
   return failed.length > 0 ? 1 : 0
+}
+
+/** After every case, so that a run that is ended early leaves what it has. */
+function save(result: RunReport, plots: ReadonlyMap<string, ReadonlyMap<string, string>>): void {
+  writeFileSync(join(BUILD, 'results.json'), `${JSON.stringify(result, null, 2)}\n`)
+  if (values['write-docs']) writeDocs(result, plots, ROOT)
 }
 
 /** Why a contender cannot take part on this machine: its package or a program is missing. */

@@ -49,6 +49,28 @@ function contender(source: Source, kind: StoreKind): Contender {
   }
 }
 
+/** The same by `await log.get`: at once what is in the page cache, and a promise for each. */
+function awaited(source: Source): Contender {
+  return {
+    name: 'sealog, await get',
+    kind: 'baseline',
+    measure: async (run) => {
+      const { Log } = await import('sealog')
+      const log = await Log.open(run.directoryOf(SEALOG.name), { durability: 'flush', backend: 'native' })
+      const numbers = randomNumbers(WARM_UP + readCount(run.quick), source.count(run.quick))
+      let sum = 0
+      let start = 0
+      for (let i = 0; i < numbers.length; i++) {
+        if (i === WARM_UP) start = performance.now()
+        sum = mix(sum, (await log.get(numbers[i]))!.value)
+      }
+      const nanoseconds = ((performance.now() - start) * 1e6) / (numbers.length - WARM_UP)
+      await log.close()
+      return { values: { ns: nanoseconds }, work: { awaited: sum } }
+    },
+  }
+}
+
 /** Nothing but the system call, on sealog's own files. */
 function barePread(name: string, size: number): Contender {
   return {
@@ -76,6 +98,7 @@ function randomReads(name: string, source: Source, frameBytes: number): Case {
     ],
     contenders: [
       contender(source, SEALOG),
+      awaited(source),
       barePread('pread 8 KiB', 8192),
       barePread(`pread ${frameBytes} B`, frameBytes),
       ...[SEALOG_JS, LMDB, SQLITE, LEVEL].map((kind) => contender(source, kind)),

@@ -16,6 +16,8 @@ export interface RunReport {
   /** How long it took, peers and limits made ready included. */
   readonly seconds: number
   readonly cases: readonly CaseReport[]
+  /** Cases that were still to come: the run was ended early, or goes on. */
+  readonly unmeasured: readonly string[]
 }
 
 /** Of each case the files of its plots, below docs/. */
@@ -43,7 +45,7 @@ const README_CASES = [
 ]
 
 /** Machine, system, versions, who takes part and who does not, and how it was run. */
-export function runLines({ machine, peers, programs, quick, rounds, date }: Omit<RunReport, 'seconds' | 'cases'>): string[] {
+export function runLines({ machine, peers, programs, quick, rounds, date }: Omit<RunReport, 'seconds' | 'cases' | 'unmeasured'>): string[] {
   const state = ({ version, reason }: PeerState) => version ?? `left out: ${reason}`
   return [
     '```',
@@ -94,10 +96,14 @@ export function timeLines({ seconds, cases }: Pick<RunReport, 'seconds' | 'cases
 }
 
 /** A quick run must not be taken for more than it is. */
-function provenance({ quick }: RunReport): string[] {
+function provenance({ quick, unmeasured }: RunReport): string[] {
+  const early = unmeasured.length === 0 ? [] : [`**The run ended early.** Not measured: ${unmeasured.join(', ')}.`]
   return quick
-    ? ['**From a quick run** (`--quick`): fewer records, shorter rounds. A look, not a measurement; some targets are judged at smaller sizes than they name.']
-    : []
+    ? [
+        ...early,
+        '**From a quick run** (`--quick`): fewer records, shorter rounds. A look, not a measurement; some targets are judged at smaller sizes than they name.',
+      ]
+    : early
 }
 
 function duration(seconds: number): string {

@@ -74,7 +74,7 @@ class SealogStore implements Store {
   }
 
   async scan(visit: (value: Uint8Array) => void): Promise<void> {
-    for await (const batch of this.#log.batches({ from: this.#log.startOffset })) {
+    for await (const batch of this.#log.batches({ from: this.#log.startOffset, reuseBuffers: true })) {
       for (let i = 0; i < batch.length; i++) visit(batch.value(i))
     }
   }

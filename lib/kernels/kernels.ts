@@ -62,7 +62,7 @@ export interface Shared {
 
 export * from './numbers.js'
 
-/** A small integer with a generation; never a pointer. */
+/** A small integer with a generation; never 0, never a pointer. */
 export type LogHandle = number
 /** The same for key indexes. */
 export type IndexHandle = number

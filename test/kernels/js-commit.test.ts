@@ -38,6 +38,18 @@ describe('groups', () => {
     }
   })
 
+  test('however many logs there were: no handle is 0, which stands for none, and a freed one is not the next', () => {
+    using rig = new Rig()
+    let last = 0
+    for (let i = 0; i < 2100; i++) {
+      const log = rig.kernels.createLog(k.MODE_FLUSH, 0)
+      expect(log).toBeGreaterThan(0)
+      expect(log).not.toBe(last)
+      rig.kernels.destroyLog(log)
+      last = log
+    }
+  })
+
   test('no group ends inside a batch, also when it spans submits', async () => {
     using rig = new Rig()
     const { fd, state } = rig.segment('a')

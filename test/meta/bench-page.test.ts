@@ -67,6 +67,7 @@ const run: RunReport = {
   date: '2026-01-02T03:04:05.678Z',
   seconds: 125.4,
   cases: [scanned],
+  unmeasured: [],
 }
 
 const PAGE = `# Performance
@@ -140,6 +141,11 @@ describe('docs/performance.md', () => {
     expect(quick.page.match(/\*\*From a quick run\*\*/g)?.length).toBe(2)
     expect(quick.readme).toContain('**From a quick run**')
     expect(page).not.toContain('From a quick run')
+  })
+
+  test('says what a run that was ended early has not measured', () => {
+    expect(written({ ...run, unmeasured: ['archive', 'growth-log'] }).page).toContain('**The run ended early.** Not measured: archive, growth-log.')
+    expect(page).not.toContain('ended early')
   })
 
   test('is refused without its marks', () => {

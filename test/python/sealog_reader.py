@@ -73,7 +73,9 @@ class Log:
 
     def tail_bases(self):
         closed_end = self.state["closed"][-1]["end"] if self.state["closed"] else 0
-        names = os.listdir(os.path.join(self.directory, "segments"))
+        folder = os.path.join(self.directory, "segments")
+        # A power loss right behind the creation may leave MANIFEST alone.
+        names = os.listdir(folder) if os.path.isdir(folder) else []
         found = [re.fullmatch(r"(\d{20})\.log", name) for name in names]
         return sorted(int(match.group(1)) for match in found if match and int(match.group(1)) >= closed_end)
 

@@ -3,7 +3,8 @@ import type { LogCommitter } from './log-committer.js'
 
 const SLOT_BITS = 20
 const SLOT_MASK = 2 ** SLOT_BITS - 1
-const GENERATIONS = 2 ** 10
+/** They begin with 1 and never come back to 0: no handle is 0. */
+const GENERATIONS = 2 ** 10 - 1
 
 /** Handles are slot | generation << SLOT_BITS: a small integer, and one that was freed is not mistaken for the slot's next owner. */
 export class LogTable {
@@ -14,7 +15,7 @@ export class LogTable {
   add(create: (handle: LogHandle) => LogCommitter): LogHandle {
     const slot = this.#free.pop() ?? this.#slots.length
     if (slot > SLOT_MASK) throw new RangeError('too many logs')
-    const generation = ((this.#generations[slot] ?? 0) + 1) % GENERATIONS
+    const generation = ((this.#generations[slot] ?? 0) % GENERATIONS) + 1
     const handle = slot | (generation << SLOT_BITS)
     this.#generations[slot] = generation
     this.#slots[slot] = create(handle)
