@@ -264,11 +264,12 @@ int PosixIo::Evict([[maybe_unused]] int fd) {
 }
 
 // A hard link is a name, too. A write lease is granted only for the one descriptor of a file; it is given back at once:
-// who opened the file meanwhile would be held up, and this process would get a signal.
+// who opened the file meanwhile would be held up, and this process would get a signal, by default SIGIO, which ends it.
 int PosixIo::HasOtherUsers([[maybe_unused]] int fd) {
-#if defined(F_SETLEASE)
+#if defined(F_SETLEASE) && defined(F_SETSIG)
   struct stat found;
   if (fstat(fd, &found) != 0 || found.st_nlink > 0) return 1;
+  if (fcntl(fd, F_SETSIG, SIGURG) != 0) return 1;  // ignored unless somebody handles it
   if (fcntl(fd, F_SETLEASE, F_WRLCK) != 0) return 1;
   return fcntl(fd, F_SETLEASE, F_UNLCK) == 0 ? 0 : 1;
 #else
