@@ -230,6 +230,8 @@ const lmdb: Contender = {
 
 export const orderedTables: Case = {
   name: 'ordered-table',
+  quickRounds: 1,
+  roundsFactor: 0.6,
   title: 'OrderedTable of 100,000 keys of 16 bytes, in memory',
   metrics: [
     { key: 'getNs', label: 'ns/get', better: 'lower' },
