@@ -7,8 +7,11 @@ import * as io from '../kernels/requests.js'
 import type { ArchivedSegment } from './archived-segment.js'
 import type { Segment } from './segment.js'
 
+const NO_BYTES = new Uint8Array(0)
 const CACHE_BYTES = 16 * 1024 * 1024
 const DICTIONARIES = 16
+/** As many as are verified at a time. */
+const SPARE_BUFFERS = 3
 
 /** Blocks of archives that were unpacked, and the dictionaries they need: both shared by all logs of an environment, least recently used ones go first. */
 export class ArchivedBlocks {
@@ -17,6 +20,7 @@ export class ArchivedBlocks {
   /** In order of use. */
   readonly #blocks = new Map<string, Uint8Array>()
   readonly #dictionaries = new Map<string, k.DictionaryHandle>()
+  readonly #spare: Uint8Array[] = []
   #bytes = 0
 
   constructor(kernels: k.Kernels, limit = CACHE_BYTES) {
@@ -58,6 +62,15 @@ export class ArchivedBlocks {
     const status = yield { operation: k.FILE_UNPACK, fd: segment.fd, a: blocks[0].archivePosition, b: 0, bytes, numbers, table }
     if (io.check(status, k.FILE_UNPACK, archive.path) === 0) return
     throw archive.damaged('a block cannot be unpacked', blocks[numbers[k.UNPACK_COUNT]]?.archivePosition)
+  }
+
+  /** A buffer that nobody uses, of any length, to be given back: one per archive that is verified would be left to the garbage collector, tens of MiB together. */
+  borrow(): Uint8Array {
+    return this.#spare.pop() ?? NO_BYTES
+  }
+
+  giveBack(buffer: Uint8Array): void {
+    if (this.#spare.length < SPARE_BUFFERS) this.#spare.push(buffer)
   }
 
   /** The dictionary that the archive needs is on disk, whatever is in memory. ERR_SEALOG_ARCHIVE when it is missing, damaged or of another log. */

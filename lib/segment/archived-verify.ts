@@ -88,6 +88,7 @@ export function* verifyArchive(
   logId: Uint8Array,
   crc: number | undefined,
 ): Procedure<VerifiedArchive> {
+  let buffer = blocks.borrow()
   segment.pins++
   try {
     yield* segment.open(kernels, logId)
@@ -100,7 +101,6 @@ export function* verifyArchive(
       throw archive.damaged('checksum of the blocks', ARCHIVE_HEADER_BYTES)
     const count = new FrameCount(segment)
     let segmentCrc = kernels.crc32c(header.segmentHeader, 0)
-    let buffer = new Uint8Array(0)
     let footer: Footer | undefined
     const damaged = (why: string, position: number) => archive.damaged(why, archive.blocks.findLast((block) => block.position <= position)?.archivePosition)
     for (let first = 0, end = 0; first < archive.blocks.length; first = end) {
@@ -120,6 +120,7 @@ export function* verifyArchive(
     return { header, footer, crc: fileCrc }
   } finally {
     segment.pins--
+    blocks.giveBack(buffer)
   }
 }
 
