@@ -9,17 +9,14 @@ import { Log, type LogOptions, type RetentionPolicy } from '../../lib/index.js'
 import type { Backend } from '../../lib/kernels/kernels.js'
 import type { LogParts } from '../../lib/log/parts.js'
 import { backends, environmentOf, testingOf } from '../support/backends.js'
-import { afterReboot } from '../support/crash-recovery.js'
-import { freshPath, listFiles, makeDirectory } from '../support/directories.js'
+import { checkCrashes, recordEvents } from '../support/crash-images.js'
+import { freshPath, listFiles } from '../support/directories.js'
 import { bytes, codeOf, errorOf, fixedSources, offsets, range, text, until } from '../support/logs.js'
 import { startProgram } from '../support/programs.js'
 import { Random } from '../support/random.js'
-import { parseRecording } from '../support/recording.js'
-import { Disk, type DiskImage, hashOf, materialize } from '../support/replay.js'
 
 vi.setConfig({ testTimeout: 300_000 })
 const SEEDS = process.env.SEALOG_SOAK === undefined ? 8 : 400
-const IMAGES_PER_EVENT = process.env.SEALOG_SOAK === undefined ? 3 : 12
 const OPTIONS = { durability: 'flush', segmentBytes: 1024, maxBatchBytes: 512, idleMarkMs: 3_600_000, syncIntervalMs: 3_600_000 } as const
 
 const warnings: Array<{ code?: string; message: string }> = []
@@ -366,63 +363,45 @@ describe.each(backends)('retention (%s)', (backend) => {
   })
 
   it('killed, or without power, at every step of a pass: old or new start, every record above it, nothing left behind', async () => {
-    const directory = makeDirectory('retain')
     const testing = testingOf(backend)
     const options = { ...OPTIONS, codec: 'json', chunkBytes: 300, backend } as const
-    testing.record(true)
-    const log = await Log.open<unknown>(path.join(directory, 'log'), options)
-    for (let i = 0; i < 60; i++) await log.append({ i, text: 'x'.repeat(30) })
-    await log.chunks.seal()
-    await (await log.consumer('c')).acknowledge(35)
-    testing.note(1)
-    const { startOffset, removedSegments } = await log.retain({ maxBytes: 0 })
-    testing.note(2)
-    expect(removedSegments).toBeGreaterThan(2)
-    await log.close()
-    const events = parseRecording(testing.takeRecording(), directory)
-    testing.record(false)
+    let startOffset = 0
+    const events = await recordEvents(backend, async (place) => {
+      const log = await Log.open<unknown>(place, options)
+      for (let i = 0; i < 60; i++) await log.append({ i, text: 'x'.repeat(30) })
+      await log.chunks.seal()
+      await (await log.consumer('c')).acknowledge(35)
+      testing.note(1)
+      const result = await log.retain({ maxBytes: 0 })
+      startOffset = result.startOffset
+      testing.note(2)
+      expect(result.removedSegments).toBeGreaterThan(2)
+      await log.close()
+    })
 
-    const random = new Random(9)
-    const disk = Disk.of(new Map([['log', undefined]]))
-    const seen = new Set<string>()
     const starts = { old: 0, raised: 0 }
-    let stage = 0
-    for (const [at, event] of events.entries()) {
-      if (event.kind === 'note') stage = event.number
-      else if (event.kind !== 'mkdir' || event.path !== 'log') disk.apply(event)
-      if (stage === 0) continue
-      const images: DiskImage[] = [disk.live()]
-      for (const image of disk.crashes(random, IMAGES_PER_EVENT)) if (images.push(afterReboot(image)) > IMAGES_PER_EVENT) break
-      for (const image of images) {
-        const hash = hashOf(image)
-        if (seen.has(hash)) continue
-        seen.add(hash)
-        const scratch = makeDirectory('image')
-        materialize(image, scratch)
-        const after = await Log.open<unknown>(path.join(scratch, 'log'), options)
-        try {
-          expect(stage === 2 ? [startOffset] : [0, startOffset]).toContain(after.startOffset)
-          starts[after.startOffset === 0 ? 'old' : 'raised']++
-          expect(await offsets(after)).toEqual(range(after.startOffset, 60))
-          expect(after.getSync(after.startOffset)?.value).toEqual({ i: after.startOffset, text: 'x'.repeat(30) })
-          // The epoch was raised by the reboot in mode flush; the position is still what retention goes by.
-          await after.retain({ maxBytes: 0 })
-          expect(after.startOffset).toBe(startOffset)
-          await after.chunks.seal()
-          await after.chunks.list()
-          expect(segmentsOf(after)[0].base).toBe(startOffset)
-          for (const name of fs.readdirSync(path.join(after.directory, 'segments')))
-            if (/^\d/.test(name)) expect(Number.parseInt(name, 10)).toBeGreaterThanOrEqual(startOffset)
-          for (const name of fs.readdirSync(path.join(after.directory, 'chunks'))) expect(parseChunkFile(name)?.last ?? -1).toBeGreaterThanOrEqual(startOffset)
-        } catch (error) {
-          throw new Error(`event ${at} (${event.kind} ${'path' in event ? event.path : ''}): ${(error as Error).message}`, { cause: error })
-        } finally {
-          await after.close()
-          fs.rmSync(scratch, { recursive: true, force: true })
-        }
+    const begun = events.findIndex(({ kind }) => kind === 'note')
+    const opened = await checkCrashes(events, 9, begun, async (place, stage) => {
+      const after = await Log.open<unknown>(place, options)
+      try {
+        expect(stage === 2 ? [startOffset] : [0, startOffset]).toContain(after.startOffset)
+        starts[after.startOffset === 0 ? 'old' : 'raised']++
+        expect(await offsets(after)).toEqual(range(after.startOffset, 60))
+        expect(after.getSync(after.startOffset)?.value).toEqual({ i: after.startOffset, text: 'x'.repeat(30) })
+        // The epoch was raised by the reboot in mode flush; the position is still what retention goes by.
+        await after.retain({ maxBytes: 0 })
+        expect(after.startOffset).toBe(startOffset)
+        await after.chunks.seal()
+        await after.chunks.list()
+        expect(segmentsOf(after)[0].base).toBe(startOffset)
+        for (const name of fs.readdirSync(path.join(after.directory, 'segments')))
+          if (/^\d/.test(name)) expect(Number.parseInt(name, 10)).toBeGreaterThanOrEqual(startOffset)
+        for (const name of fs.readdirSync(path.join(after.directory, 'chunks'))) expect(parseChunkFile(name)?.last ?? -1).toBeGreaterThanOrEqual(startOffset)
+      } finally {
+        await after.close()
       }
-    }
-    console.log(`retention, ${backend}: ${seen.size} different images, ${starts.old} with the old start`)
+    })
+    console.log(`retention, ${backend}: ${opened} different images, ${starts.old} with the old start`)
     expect(starts.old).toBeGreaterThan(1)
     expect(starts.raised).toBeGreaterThan(5)
   })
